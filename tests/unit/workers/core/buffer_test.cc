@@ -1,0 +1,80 @@
+#include "workers/core/buffer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace quantd {
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+TEST(BufferTest, IsZeroedAndAlignedOnBothSidesOfTheMappingLimit) {
+  for (const uint64_t size :
+       {uint64_t{1}, uint64_t{63}, uint64_t{4096}, kMiB - 1, kMiB, kMiB + 5}) {
+    const auto buffer = Buffer::Allocate(size);
+    ASSERT_TRUE(buffer.ok()) << size;
+    EXPECT_EQ(buffer->size(), size);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer->data()) % 64, 0u);
+    EXPECT_TRUE(std::all_of(buffer->data(), buffer->data() + size,
+                            [](std::byte b) { return b == std::byte{0}; }));
+  }
+}
+
+TEST(BufferTest, MayBeEmpty) {
+  EXPECT_EQ(Buffer().size(), 0u);
+  const auto buffer = Buffer::Allocate(0);
+  ASSERT_TRUE(buffer.ok());
+  EXPECT_EQ(buffer->size(), 0u);
+  EXPECT_TRUE(buffer->As<float>().empty());
+}
+
+TEST(BufferTest, SizesThatNoMachineHasAreAnErrorWithTheSize) {
+  for (const uint64_t size : {~uint64_t{0}, uint64_t{1} << 62, uint64_t{1} << 60}) {
+    const auto buffer = Buffer::Allocate(size);
+    EXPECT_EQ(buffer.status().code(), absl::StatusCode::kResourceExhausted) << size;
+    EXPECT_NE(std::string(buffer.status().message()).find(std::to_string(size)), std::string::npos);
+  }
+}
+
+TEST(BufferTest, MovingHandsTheBytesOver) {
+  for (const uint64_t size : {uint64_t{100}, 2 * kMiB}) {
+    Buffer a = *Buffer::Allocate(size);
+    std::byte* const data = a.data();
+    data[size - 1] = std::byte{7};
+    Buffer b = std::move(a);
+    EXPECT_EQ(a.data(), nullptr);
+    EXPECT_EQ(a.size(), 0u);
+    EXPECT_EQ(b.data(), data);
+    Buffer c = *Buffer::Allocate(3);
+    c = std::move(b);
+    EXPECT_EQ(c.size(), size);
+    EXPECT_EQ(c.data()[size - 1], std::byte{7});
+  }
+}
+
+TEST(BufferTest, ShrinkingKeepsTheHead) {
+  for (const uint64_t size : {uint64_t{1000}, 3 * kMiB}) {
+    Buffer buffer = *Buffer::Allocate(size);
+    std::byte* const data = buffer.data();
+    data[499] = std::byte{9};
+    buffer.ShrinkTo(size + 1);
+    EXPECT_EQ(buffer.size(), size) << "growing is not shrinking";
+    buffer.ShrinkTo(500);
+    EXPECT_EQ(buffer.size(), 500u);
+    EXPECT_EQ(buffer.data(), data);
+    EXPECT_EQ(buffer.data()[499], std::byte{9});
+  }
+}
+
+TEST(BufferTest, ViewsAsTypedArrays) {
+  Buffer buffer = *Buffer::Allocate(16);
+  ASSERT_EQ(buffer.As<float>().size(), 4u);
+  buffer.As<float>()[3] = 2.5f;
+  EXPECT_EQ(std::as_const(buffer).As<float>()[3], 2.5f);
+}
+
+}  // namespace
+}  // namespace quantd

@@ -1,0 +1,44 @@
+// The two kinds of work a server does, as plain structs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "workers/core/spec.h"
+#include "workers/core/tensor.h"
+
+namespace quantd {
+
+// One layer group: weights that share one set of statistics (q/k/v), quantized under one spec.
+struct QuantizeJob {
+  std::string id;  // chosen by the client; 1..128 printable ASCII characters
+  std::vector<TensorDecl> tensors;
+  Spec spec;
+  Policy policy;
+  std::string layout;            // "compressed-tensors", "gptq", "gptq-v2", "plain"
+  int priority = 0;              // -10..10, higher first
+  int64_t calibration_tokens = 0;  // tokens behind a given H; 0 = unknown. Echoed in the report
+};
+
+// A weight as it lies in a packed layout: what Dequantize needs beside the bytes.
+struct PackedWeight {
+  std::string name;  // of the dense weight; its packed tensors are ModuleName(name) + suffix
+  int64_t rows = 0;
+  int64_t cols = 0;
+  Spec spec;
+};
+
+struct DequantizeJob {
+  std::string id;
+  std::string layout;
+  std::vector<PackedWeight> weights;
+  std::vector<TensorDecl> tensors;  // role kPacked
+  DType output_dtype = DType::kF32;  // F32, F16 or BF16
+  int priority = 0;
+};
+
+// "model.layers.0.q_proj" for "model.layers.0.q_proj.weight"; other names unchanged.
+std::string ModuleName(const std::string& weight_name);
+
+}  // namespace quantd

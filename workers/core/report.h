@@ -1,0 +1,85 @@
+// What the server tells about each weight and each job. Errors are measured on the decoded packed bytes.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "workers/core/digest.h"
+#include "workers/core/spec.h"
+#include "workers/core/tensor.h"
+
+namespace quantd {
+
+enum class Outcome : uint8_t {
+  kUnspecified = 0,
+  kOk = 1,
+  kDegraded = 2,  // delivered, but not as the spec asked: see reason
+  kRejected = 3,  // not delivered: see reason
+};
+
+absl::string_view OutcomeName(Outcome outcome);  // "OK", "DEGRADED", "REJECTED"
+
+// With D = W - W', all sums over the weight in double.
+struct ErrorMeasures {
+  double weight_mse = 0;             // |D|^2 / (m n)
+  double weight_relative_error = 0;  // |D|^2 / |W|^2; 0 for an all-zero weight
+  double sqnr_db = 0;                // 10 log10(|W|^2 / |D|^2); 0 for an all-zero weight, and kExactSqnrDb
+                                     // for an exact nonzero one
+  double max_abs_error = 0;
+  double cosine = 1;                 // <W, W'> / (|W| |W'|); 1 when both are zero, 0 when one is
+  double clipped_share = 0;          // weights beyond the outermost levels by more than half a step
+  // tr(D H D^T) / tr(W H W^T) with the undamped H; absent without H.
+  std::optional<double> output_relative_error;
+};
+
+// Stands for "no error at all" where 10 log10(x / 0) has no value.
+inline constexpr double kExactSqnrDb = 400.0;
+
+// What GPTQ had to do with H. Absent when the spec needs none.
+struct SolverFacts {
+  double damping_fraction = 0;  // lambda / mean(diag H) in the factorization that was used
+  int damping_retries = 0;      // rungs beyond the first
+  bool used_descent = false;    // no rung factored: coordinate descent from RTN
+  int64_t dead_columns = 0;     // H_jj at most 1e-12 of the mean: rounded to nearest, kept
+  double growth = 0;            // max |compensated w| / max |w|; above ~8 errors pile up
+};
+
+struct StageSeconds {
+  double upload = 0;   // first to last chunk
+  double queue = 0;    // waiting for memory and for a worker
+  double prepare = 0;  // validation, H, factor, shared fits
+  double solve = 0;    // fit + codes (+ pack + measure: they run in the same pass over the rows)
+  double measure = 0;  // output errors through H
+  double total = 0;
+};
+
+struct TensorReport {
+  std::string name;  // of the weight
+  Outcome outcome = Outcome::kUnspecified;
+  std::string reason;  // empty for OK
+  int64_t rows = 0;
+  int64_t cols = 0;
+  double code_bits_per_weight = 0;    // codes alone
+  double all_in_bits_per_weight = 0;  // every byte delivered for this weight x 8 / (m n)
+  ErrorMeasures error;
+  std::optional<ErrorMeasures> rtn_baseline;  // plain RTN with the same levels, groups and min-max fit
+  std::optional<SolverFacts> solver;
+  double seconds = 0;  // of work on this weight
+  Digest source_digest;  // of the weight's uploaded bytes
+  // name -> digest of each packed tensor, in delivery order
+  std::vector<std::pair<std::string, Digest>> packed_digests;
+};
+
+struct JobReport {
+  std::vector<TensorReport> tensors;  // one per weight, in request order
+  StageSeconds seconds;
+  int64_t calibration_tokens = 0;     // as declared, or counted from ACTIVATIONS
+  uint64_t predicted_peak_bytes = 0;
+
+  // REJECTED if any tensor is, else DEGRADED if any is, else OK.
+  Outcome outcome() const;
+};
+
+}  // namespace quantd
