@@ -1,0 +1,231 @@
+#include <string>
+#include <variant>
+
+#include "gtest/gtest.h"
+#include "proto/wire/chunker.h"
+#include "proto/wire/codec.h"
+#include "tests/unit/proto/wire/equality.h"
+#include "tests/unit/proto/wire/samples.h"
+
+namespace quantd::wire {
+namespace {
+
+// Through bytes, as a peer would see it.
+template <typename Message, typename Frame>
+auto ThroughTheWire(Frame frame) {
+  Message message;
+  PutFrame(std::move(frame), &message);
+  Message arrived;
+  EXPECT_TRUE(arrived.ParseFromString(message.SerializeAsString()));
+  return TakeFrame(&arrived);
+}
+
+template <typename Message, typename Variant, typename Frame>
+void ExpectRoundTrip(const Frame& frame) {
+  const auto arrived = ThroughTheWire<Message>(Variant(frame));
+  ASSERT_TRUE(arrived.ok()) << arrived.status();
+  ASSERT_TRUE(std::holds_alternative<Frame>(*arrived));
+  EXPECT_TRUE(std::get<Frame>(*arrived) == frame);
+}
+
+template <typename Frame>
+void ExpectBothResponsesCarry(const Frame& frame) {
+  ExpectRoundTrip<v1::QuantizeResponse, ResponseFrame>(frame);
+  ExpectRoundTrip<v1::DequantizeResponse, ResponseFrame>(frame);
+}
+
+Spec RoundTrip(const Spec& spec) {
+  v1::QuantizationSpec message;
+  Put(spec, &message);
+  const absl::StatusOr<Spec> parsed = FromProto(message);
+  EXPECT_TRUE(parsed.ok()) << parsed.status();
+  return parsed.value_or(Spec());
+}
+
+TEST(CodecRoundTrip, QuantizeJob) {
+  ExpectRoundTrip<v1::QuantizeRequest, RequestFrame>(SampleQuantizeJob());
+}
+
+TEST(CodecRoundTrip, DequantizeJob) {
+  ExpectRoundTrip<v1::DequantizeRequest, RequestFrame>(SampleDequantizeJob());
+}
+
+TEST(CodecRoundTrip, ChunkAndEnd) {
+  const ChunkFrame chunk{7, uint64_t{1} << 40, std::string("\0\xFFx", 3), 0xDEADBEEF};
+  ExpectRoundTrip<v1::QuantizeRequest, RequestFrame>(chunk);
+  ExpectRoundTrip<v1::DequantizeRequest, RequestFrame>(chunk);
+  ExpectBothResponsesCarry(chunk);
+  ExpectRoundTrip<v1::QuantizeRequest, RequestFrame>(EndFrame{});
+  ExpectRoundTrip<v1::DequantizeRequest, RequestFrame>(EndFrame{});
+}
+
+TEST(CodecRoundTrip, Responses) {
+  ExpectBothResponsesCarry(AcceptedFrame{"job", uint64_t{1} << 50, 1.5, 3, SampleGptqSpec()});
+  ExpectBothResponsesCarry(ProgressFrame{Phase::kSolving, 0.25, 12.5});
+  ExpectBothResponsesCarry(ResultTensorFrame{4, 2, SampleDecl("a.qweight", Role::kPacked)});
+  ExpectBothResponsesCarry(SampleFinal());
+  ExpectRoundTrip<v1::QuantizeResponse, ResponseFrame>(TensorReportFrame{SampleReport("a.weight")});
+}
+
+TEST(CodecRoundTrip, EveryValueOfEverySpecEnum) {
+  Spec spec = SampleGptqSpec();
+  for (int v = 1; v <= v1::Symmetry_MAX; ++v) {
+    spec.levels.symmetry = static_cast<Symmetry>(v);
+    EXPECT_TRUE(RoundTrip(spec) == spec);
+  }
+  for (int v = 1; v <= v1::Granularity_MAX; ++v) {
+    spec.partition.granularity = static_cast<Granularity>(v);
+    EXPECT_TRUE(RoundTrip(spec) == spec);
+  }
+  for (int v = 1; v <= v1::TailPolicy_MAX; ++v) {
+    spec.partition.tail = static_cast<TailPolicy>(v);
+    EXPECT_TRUE(RoundTrip(spec) == spec);
+  }
+  for (int v = 1; v <= v1::FitKind_MAX; ++v) {
+    spec.fit.kind = static_cast<FitKind>(v);
+    EXPECT_TRUE(RoundTrip(spec) == spec);
+  }
+  for (int v = 1; v <= v1::Order_MAX; ++v) {
+    for (int t = 1; t <= v1::GroupTiming_MAX; ++t) {
+      for (int f = 1; f <= v1::Factorization_MAX; ++f) {
+        spec.solve.order = static_cast<Order>(v);
+        spec.solve.timing = static_cast<GroupTiming>(t);
+        spec.solve.factorization = static_cast<Factorization>(f);
+        EXPECT_TRUE(RoundTrip(spec) == spec);
+      }
+    }
+  }
+  for (DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) {
+    spec.scale_dtype = dtype;
+    EXPECT_TRUE(RoundTrip(spec) == spec);
+  }
+  for (int bits = 2; bits <= 8; ++bits) {
+    spec.levels.bits = bits;
+    EXPECT_TRUE(RoundTrip(spec) == spec);
+  }
+  EXPECT_TRUE(RoundTrip(SampleRtnSpec()) == SampleRtnSpec());
+}
+
+TEST(CodecRoundTrip, ZeroWhereZeroIsAValue) {
+  Spec spec = SampleGptqSpec();
+  spec.solve.damping.fraction = 0;
+  spec.solve.descent_passes = 0;
+  spec.solve.fallback_descent_passes = 0;
+  EXPECT_TRUE(RoundTrip(spec) == spec);
+}
+
+TEST(CodecRoundTrip, EveryRoleAndDType) {
+  QuantizeJob job = SampleQuantizeJob();
+  for (int v = 1; v <= v1::DType_MAX; ++v) {
+    job.tensors[0].dtype = static_cast<DType>(v);
+    ExpectRoundTrip<v1::QuantizeRequest, RequestFrame>(job);
+  }
+  for (int v = 1; v <= v1::Role_MAX; ++v) {
+    job.tensors[0].role = static_cast<Role>(v);
+    ExpectRoundTrip<v1::QuantizeRequest, RequestFrame>(job);
+  }
+}
+
+TEST(CodecRoundTrip, ScalarsAndEmptyTensors) {
+  QuantizeJob job = SampleQuantizeJob();
+  job.tensors[0].shape = {};
+  job.tensors[1].shape = {0, int64_t{1} << 40};
+  ExpectRoundTrip<v1::QuantizeRequest, RequestFrame>(job);
+}
+
+TEST(CodecDefaults, RtnTakesItsPreset) {
+  v1::QuantizationSpec message;
+  message.mutable_rtn();
+  Spec expected;
+  expected.method = "rtn";
+  const absl::StatusOr<Spec> spec = FromProto(message);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_TRUE(*spec == expected);
+  EXPECT_EQ(spec->levels.bits, 4);
+  EXPECT_EQ(spec->levels.symmetry, Symmetry::kSymmetricMinMax);
+  EXPECT_EQ(spec->partition.granularity, Granularity::kGroup);
+  EXPECT_EQ(spec->partition.group_size, 128);
+  EXPECT_EQ(spec->partition.tail, TailPolicy::kReject);
+  EXPECT_EQ(spec->fit.kind, FitKind::kMinMax);
+  EXPECT_EQ(spec->scale_dtype, DType::kF16);
+  EXPECT_EQ(spec->solve.solver, Solver::kRtn);
+  EXPECT_EQ(spec->solve.order, Order::kNatural);
+}
+
+TEST(CodecDefaults, GptqTakesItsPreset) {
+  v1::QuantizationSpec message;
+  message.mutable_gptq();
+  const absl::StatusOr<Spec> spec = FromProto(message);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->method, "gptq");
+  EXPECT_EQ(spec->solve.solver, Solver::kGptq);
+  EXPECT_EQ(spec->solve.order, Order::kActOrder);
+  EXPECT_EQ(spec->solve.timing, GroupTiming::kStatic);
+  EXPECT_EQ(spec->solve.factorization, Factorization::kLdlq);
+  EXPECT_EQ(spec->solve.block_columns, 128);
+  EXPECT_EQ(spec->solve.damping.fraction, 0.01);
+  EXPECT_EQ(spec->solve.damping.step, 10);
+  EXPECT_EQ(spec->solve.damping.limit, 1);
+  EXPECT_EQ(spec->solve.descent_passes, 0);
+  EXPECT_EQ(spec->solve.fallback_descent_passes, 4);
+}
+
+TEST(CodecDefaults, DynamicGroupsTurnTheFactorizationDefault) {
+  v1::QuantizationSpec message;
+  message.mutable_gptq()->set_timing(v1::GROUP_TIMING_DYNAMIC);
+  EXPECT_EQ(FromProto(message)->solve.factorization, Factorization::kCholesky);
+  message.mutable_gptq()->set_factorization(v1::FACTORIZATION_LDLQ);
+  EXPECT_EQ(FromProto(message)->solve.factorization, Factorization::kLdlq);
+}
+
+TEST(CodecDefaults, PolicyAndOutputType) {
+  v1::QuantizeHeader header;
+  Put(SampleQuantizeJob(), &header);
+  header.clear_policy();
+  EXPECT_EQ(FromProto(header)->policy.on_degraded, OnDegraded::kAccept);
+  v1::DequantizeHeader back;
+  Put(SampleDequantizeJob(), &back);
+  back.clear_output_dtype();
+  EXPECT_EQ(FromProto(back)->output_dtype, DType::kF32);
+}
+
+TEST(CodecLayouts, NamesAndNumbers) {
+  for (int v = 1; v <= v1::Layout_MAX; ++v) {
+    const std::string name = LayoutFromProto(static_cast<v1::Layout>(v));
+    EXPECT_NE(name, "");
+    EXPECT_EQ(LayoutToProto(name), v);
+  }
+  EXPECT_EQ(LayoutToProto("gptq-v2"), v1::LAYOUT_GPTQ_V2);
+  EXPECT_EQ(LayoutToProto("nonsense"), v1::LAYOUT_UNSPECIFIED);
+  EXPECT_EQ(LayoutFromProto(v1::LAYOUT_UNSPECIFIED), "");
+  EXPECT_EQ(LayoutFromProto(static_cast<v1::Layout>(77)), "");
+}
+
+TEST(CodecChunks, BytesMoveBothWays) {
+  ChunkFrame chunk{0, 0, std::string(1 << 20, 'x'), 1};
+  const char* bytes = chunk.data.data();
+  v1::QuantizeRequest message;
+  PutFrame(RequestFrame(std::move(chunk)), &message);
+  EXPECT_EQ(message.chunk().data().data(), bytes);
+  const absl::StatusOr<RequestFrame> frame = TakeFrame(&message);
+  ASSERT_TRUE(frame.ok());
+  EXPECT_EQ(std::get<ChunkFrame>(*frame).data.data(), bytes);
+}
+
+TEST(CodecFrames, AMessageCanBeUsedAgain) {
+  v1::QuantizeResponse message;
+  PutFrame(ResponseFrame(SampleFinal()), &message);
+  PutFrame(ResponseFrame(SampleFinal()), &message);
+  EXPECT_TRUE(std::get<FinalFrame>(*TakeFrame(&message)) == SampleFinal());
+  const ChunkFrame chunk{1, 2, "abc", 4};
+  PutFrame(ResponseFrame(ChunkFrame{9, 9, "longer than abc", 9}), &message);
+  PutFrame(ResponseFrame(chunk), &message);
+  EXPECT_TRUE(std::get<ChunkFrame>(*TakeFrame(&message)) == chunk);
+  const ResultTensorFrame tensor{1, 1, SampleDecl("x", Role::kPacked)};
+  PutFrame(ResponseFrame(tensor), &message);
+  PutFrame(ResponseFrame(tensor), &message);
+  EXPECT_TRUE(std::get<ResultTensorFrame>(*TakeFrame(&message)) == tensor);
+}
+
+}  // namespace
+}  // namespace quantd::wire

@@ -1,0 +1,68 @@
+// Old readers meet newer writers: what they do not know, they pass over.
+#include <string>
+
+#include "google/protobuf/unknown_field_set.h"
+#include "gtest/gtest.h"
+#include "proto/wire/codec.h"
+#include "tests/unit/proto/wire/equality.h"
+#include "tests/unit/proto/wire/samples.h"
+
+namespace quantd::wire {
+namespace {
+
+template <typename Message>
+void AddUnknownFields(Message* message) {
+  google::protobuf::UnknownFieldSet* fields =
+      message->GetReflection()->MutableUnknownFields(message);
+  fields->AddVarint(9001, 7);
+  fields->AddLengthDelimited(9002, "from a later version");
+  fields->AddFixed64(9003, 1);
+}
+
+TEST(Compatibility, UnknownFieldsOfARequestAreIgnored) {
+  const QuantizeJob job = SampleQuantizeJob();
+  v1::QuantizeRequest message;
+  PutFrame(RequestFrame(job), &message);
+  AddUnknownFields(&message);
+  AddUnknownFields(message.mutable_header());
+  AddUnknownFields(message.mutable_header()->mutable_spec());
+  AddUnknownFields(message.mutable_header()->mutable_spec()->mutable_gptq());
+  AddUnknownFields(message.mutable_header()->mutable_tensors(0));
+  v1::QuantizeRequest arrived;
+  ASSERT_TRUE(arrived.ParseFromString(message.SerializeAsString()));
+  const absl::StatusOr<RequestFrame> frame = TakeFrame(&arrived);
+  ASSERT_TRUE(frame.ok()) << frame.status();
+  EXPECT_TRUE(std::get<QuantizeJob>(*frame) == job);
+}
+
+TEST(Compatibility, UnknownFieldsOfAResponseAreIgnored) {
+  v1::QuantizeResponse message;
+  PutFrame(ResponseFrame(SampleFinal()), &message);
+  AddUnknownFields(message.mutable_final());
+  AddUnknownFields(message.mutable_final()->mutable_report()->mutable_tensors(0));
+  v1::QuantizeResponse arrived;
+  ASSERT_TRUE(arrived.ParseFromString(message.SerializeAsString()));
+  const absl::StatusOr<ResponseFrame> frame = TakeFrame(&arrived);
+  ASSERT_TRUE(frame.ok()) << frame.status();
+  EXPECT_TRUE(std::get<FinalFrame>(*frame) == SampleFinal());
+}
+
+TEST(Compatibility, AFrameOfALaterVersionIsAnErrorAndNoCrash) {
+  v1::QuantizeRequest message;
+  message.GetReflection()->MutableUnknownFields(&message)->AddLengthDelimited(100, "new frame");
+  v1::QuantizeRequest arrived;
+  ASSERT_TRUE(arrived.ParseFromString(message.SerializeAsString()));
+  EXPECT_EQ(TakeFrame(&arrived).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(Compatibility, AMethodOfALaterVersionIsRefusedByName) {
+  v1::QuantizationSpec message;
+  message.GetReflection()->MutableUnknownFields(&message)->AddLengthDelimited(15, "");
+  v1::QuantizationSpec arrived;
+  ASSERT_TRUE(arrived.ParseFromString(message.SerializeAsString()));
+  EXPECT_EQ(FromProto(arrived).status().message(),
+            "spec.method: missing, or one that this version does not know");
+}
+
+}  // namespace
+}  // namespace quantd::wire

@@ -1,0 +1,110 @@
+// Structs with every field away from its default, so that a field the codec forgets is seen.
+#pragma once
+
+#include <string>
+
+#include "proto/wire/frames.h"
+
+namespace quantd::wire {
+
+inline Digest SampleDigest(uint8_t first) {
+  Digest digest;
+  for (size_t i = 0; i < digest.bytes.size(); ++i)
+    digest.bytes[i] = static_cast<uint8_t>(first + i);
+  return digest;
+}
+
+inline TensorDecl SampleDecl(const std::string& name, Role role) {
+  return {name, role, DType::kBF16, {3, 5, 7}, SampleDigest(9)};
+}
+
+inline Spec SampleGptqSpec() {
+  Spec spec;
+  spec.method = "gptq";
+  spec.levels = {3, Symmetry::kSymmetricFullRange};
+  spec.partition = {Granularity::kRow, 96, TailPolicy::kShortLastGroup};
+  spec.fit = {FitKind::kShrinkSearch, 33, 0.45, 3.25};
+  spec.scale_dtype = DType::kBF16;
+  spec.solve = {Solver::kGptq,
+                Order::kGroupAware,
+                GroupTiming::kDynamic,
+                Factorization::kLdlq,
+                77,
+                {0.0625, 3.5, 0.75},
+                6,
+                9};
+  return spec;
+}
+
+inline Spec SampleRtnSpec() {
+  Spec spec = SampleGptqSpec();
+  spec.method = "rtn";
+  spec.levels = {7, Symmetry::kAsymmetric};
+  spec.scale_dtype = DType::kF32;
+  spec.solve = Solve();
+  return spec;
+}
+
+inline QuantizeJob SampleQuantizeJob() {
+  QuantizeJob job;
+  job.id = "run-7/layer 12";
+  job.tensors = {SampleDecl("layers.0.q_proj.weight", Role::kWeight),
+                 SampleDecl("H", Role::kHessian)};
+  job.tensors[1].digest.reset();
+  job.spec = SampleGptqSpec();
+  job.policy.on_degraded = OnDegraded::kReject;
+  job.layout = "gptq-v2";
+  job.priority = -7;
+  job.calibration_tokens = int64_t{1} << 40;
+  return job;
+}
+
+inline DequantizeJob SampleDequantizeJob() {
+  DequantizeJob job;
+  job.id = "d";
+  job.layout = "compressed-tensors";
+  job.weights = {{"a.weight", 11, 13, SampleRtnSpec()}, {"b.weight", 17, 19, SampleGptqSpec()}};
+  job.tensors = {SampleDecl("a.weight_packed", Role::kPacked),
+                 SampleDecl("b.weight_packed", Role::kPacked)};
+  job.output_dtype = DType::kF16;
+  job.priority = 10;
+  return job;
+}
+
+inline ErrorMeasures SampleMeasures(double base) {
+  return {base, base + 1, base + 2, base + 3, base + 4, base + 5, base + 6};
+}
+
+inline TensorReport SampleReport(const std::string& name) {
+  TensorReport report;
+  report.name = name;
+  report.outcome = Outcome::kDegraded;
+  report.reason = "no rung factored";
+  report.rows = 21;
+  report.cols = 22;
+  report.code_bits_per_weight = 4.5;
+  report.all_in_bits_per_weight = 4.75;
+  report.error = SampleMeasures(0.125);
+  report.rtn_baseline = SampleMeasures(10.125);
+  report.solver = SolverFacts{0.1, 2, true, 23, 1.5};
+  report.seconds = 2.25;
+  report.source_digest = SampleDigest(1);
+  report.packed_digests = {{"a.qweight", SampleDigest(2)}, {"a.scales", SampleDigest(3)}};
+  return report;
+}
+
+inline FinalFrame SampleFinal() {
+  FinalFrame frame;
+  frame.outcome = Outcome::kRejected;
+  frame.report.tensors = {SampleReport("a.weight"), SampleReport("b.weight")};
+  frame.report.tensors[1].rtn_baseline.reset();
+  frame.report.tensors[1].solver.reset();
+  frame.report.tensors[1].error.output_relative_error.reset();
+  frame.report.seconds = {1, 2, 3, 4, 5, 6};
+  frame.report.calibration_tokens = 99;
+  frame.report.predicted_peak_bytes = 0xFFFFFFFFFFFFFFFFu;
+  frame.build_id = "0.1.0-abc";
+  return frame;
+}
+
+}  // namespace quantd::wire
