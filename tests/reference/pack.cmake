@@ -1,0 +1,4 @@
+quantd_library(
+  reference_pack
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/pack_reference.cc
+  USES core)
