@@ -1,0 +1,138 @@
+// Runs jobs without a server: declarations and bytes in, outputs and report out.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/reference/synthetic.h"
+#include "workers/core/float16.h"
+#include "workers/engine/engine.h"
+
+namespace quantd {
+
+class RecordedProgress : public ProgressSink {
+ public:
+  void OnProgress(Phase, double fraction) override { last = fraction; }
+  std::atomic<double> last{0};
+};
+
+class JobFixture : public ::testing::Test {
+ protected:
+  struct Upload {
+    TensorDecl decl;
+    std::vector<std::byte> bytes;
+  };
+
+  static Upload F32(const std::string& name, Role role, Shape shape,
+                    const std::vector<float>& values) {
+    Upload u{{name, role, DType::kF32, std::move(shape), std::nullopt}, {}};
+    u.bytes.resize(values.size() * 4);
+    std::memcpy(u.bytes.data(), values.data(), u.bytes.size());
+    return u;
+  }
+
+  static Upload Bf16(const std::string& name, Role role, Shape shape,
+                     const std::vector<float>& values) {
+    Upload u{{name, role, DType::kBF16, std::move(shape), std::nullopt}, {}};
+    u.bytes.resize(values.size() * 2);
+    for (size_t i = 0; i < values.size(); ++i) {
+      const uint16_t bits = ToBF16(values[i]);
+      std::memcpy(u.bytes.data() + 2 * i, &bits, 2);
+    }
+    return u;
+  }
+
+  static QuantizeJob RtnJob(const std::vector<Upload>& uploads) {
+    QuantizeJob job;
+    job.id = "test";
+    job.layout = "compressed-tensors";
+    job.spec = DefaultsOf("rtn");
+    for (const Upload& u : uploads) job.tensors.push_back(u.decl);
+    return job;
+  }
+
+  static QuantizeJob GptqJob(const std::vector<Upload>& uploads) {
+    QuantizeJob job = RtnJob(uploads);
+    job.spec = DefaultsOf("gptq");
+    return job;
+  }
+
+  static Spec DefaultsOf(const std::string& method) {
+    for (const MethodInfo& m : ListMethods()) {
+      if (m.name == method) return m.defaults;
+    }
+    ADD_FAILURE() << "no method " << method;
+    return Spec();
+  }
+
+  // `piece` bytes at a time, tensors interleaved.
+  template <typename AnyJob>
+  absl::StatusOr<JobResult> Run(const AnyJob& job, const std::vector<Upload>& uploads,
+                                size_t piece = size_t{1} << 20, Executor* executor = nullptr) {
+    auto created = Job::Create(job, JobLimits(), 2);
+    if (!created.ok()) return created.status();
+    InlineExecutor inline_executor;
+    RunContext context{executor != nullptr ? executor : &inline_executor, &cancel_, &progress_};
+    if (absl::Status s = (*created)->Begin(context); !s.ok()) return s;
+    bool more = true;
+    for (size_t at = 0; more; at += piece) {
+      more = false;
+      for (size_t i = 0; i < uploads.size(); ++i) {
+        if (at >= uploads[i].bytes.size()) continue;
+        const size_t take = std::min(piece, uploads[i].bytes.size() - at);
+        const absl::Status s = (*created)->Write(static_cast<int>(i), at,
+                                                 {uploads[i].bytes.data() + at, take});
+        if (!s.ok()) return s;
+        more = true;
+      }
+    }
+    cost_ = (*created)->cost();
+    return (*created)->Run(context);
+  }
+
+  static std::vector<std::string> Digests(const JobResult& result) {
+    std::vector<std::string> hex;
+    for (const Output& o : result.outputs) hex.push_back(o.decl.name + " " + o.digest.Hex());
+    return hex;
+  }
+
+  // Dense F32 weights out of the outputs of a Quantize job.
+  std::vector<std::vector<float>> Dense(const QuantizeJob& job, const JobResult& result) {
+    DequantizeJob back;
+    back.id = "back";
+    back.layout = job.layout;
+    std::vector<Upload> uploads;
+    for (const TensorDecl& t : job.tensors) {
+      if (t.role == Role::kWeight) {
+        back.weights.push_back({t.name, t.shape[0], t.shape[1], job.spec});
+      }
+    }
+    for (const Output& o : result.outputs) {
+      Upload u{{o.decl.name, Role::kPacked, o.decl.dtype, o.decl.shape, std::nullopt}, {}};
+      u.bytes.assign(o.bytes.data(), o.bytes.data() + o.bytes.size());
+      back.tensors.push_back(u.decl);
+      uploads.push_back(std::move(u));
+    }
+    std::vector<std::vector<float>> dense;
+    const absl::StatusOr<JobResult> decoded = Run(back, uploads);
+    EXPECT_TRUE(decoded.ok()) << decoded.status();
+    if (!decoded.ok()) return dense;
+    for (const Output& o : decoded->outputs) {
+      const auto values = o.bytes.As<float>();
+      dense.emplace_back(values.begin(), values.end());
+    }
+    return dense;
+  }
+
+  CancelToken cancel_;
+  RecordedProgress progress_;
+  Cost cost_;
+};
+
+}  // namespace quantd
