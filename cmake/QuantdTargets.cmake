@@ -28,7 +28,10 @@ if(QUANTD_SANITIZE STREQUAL "thread")
   add_library(quantd_tsan_absl STATIC ${shim})
   target_link_libraries(quantd_tsan_absl PUBLIC absl::synchronization)
   target_link_libraries(quantd_options INTERFACE quantd_tsan_absl)
-  target_link_options(quantd_options INTERFACE ${symbols})
+  # --undefined: a binary that has no mutex of its own still links Abseil's libraries, whose wrapped calls
+  # must find the shim.
+  target_link_options(quantd_options INTERFACE ${symbols}
+                                               LINKER:--undefined=__wrap__ZN4absl7debian35Mutex4LockEv)
 endif()
 
 # Builds the tests labelled "unit" and nothing else: what the sanitizer runs need.

@@ -12,7 +12,8 @@ std::vector<float> HeavyTailedWeight(int64_t m, int64_t n, uint64_t seed) {
     const double size = 0.02 * (1 + 0.5 * std::abs(normal(random)));
     for (int64_t c = 0; c < n; ++c) {
       const double chi = (std::pow(normal(random), 2) + std::pow(normal(random), 2) +
-                          std::pow(normal(random), 2) + std::pow(normal(random), 2)) / 4;
+                          std::pow(normal(random), 2) + std::pow(normal(random), 2)) /
+                         4;
       w[r * n + c] = static_cast<float>(size * normal(random) / std::sqrt(chi + 0.05));
     }
   }

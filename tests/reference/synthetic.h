@@ -1,4 +1,5 @@
-// Seeded layers with the features that separate methods: correlated inputs, heavy channels, heavy tails.
+// Seeded layers with the features that separate methods: correlated inputs, heavy channels, heavy
+// tails.
 #pragma once
 
 #include <cstdint>

@@ -17,8 +17,8 @@ namespace {
 constexpr int64_t kTile = 128;   // of the permuted copy: two tiles fit in L1/L2
 constexpr int64_t kPanel = 256;  // of Energy()
 
-// Position tile (ti, tj), ti >= tj, of the workspace: P H P^T / mean with the diagonal raised by lambda.
-// Dead columns get the mean as their diagonal, so the sweep rounds them to nearest.
+// Position tile (ti, tj), ti >= tj, of the workspace: P H P^T / mean with the diagonal raised by
+// lambda. Dead columns get the mean as their diagonal, so the sweep rounds them to nearest.
 void FillTile(const Hessian& h, absl::Span<const int32_t> column_at, double lambda, int64_t ti,
               int64_t tj, float* square) {
   const int64_t n = h.n();
@@ -173,6 +173,21 @@ double Factor::Energy(float* at, int64_t rows, std::vector<float>* scratch,
   double squares = 0;
   for (int64_t i = 0; i < size; ++i) squares += SumOfSquares(at + i * rows, rows);
   const double energy = damped - damping_fraction_ * squares;
+  return std::max(0.0, energy) * hessian_->mean_diagonal();
+}
+
+double Factor::Undamp(double damped, const float* a, int64_t rows) const {
+  const int64_t size = n();
+  double squares = SumOfSquares(a, rows * size), dead_squares = 0;
+  if (hessian_->dead_columns() > 0) {
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t j = 0; j < size; ++j) {
+        const double v = a[r * size + j];
+        if (hessian_->dead(j)) dead_squares += v * v;
+      }
+    }
+  }
+  const double energy = damped - damping_fraction_ * squares - dead_squares;
   return std::max(0.0, energy) * hessian_->mean_diagonal();
 }
 

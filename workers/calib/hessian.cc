@@ -26,8 +26,8 @@ absl::Status BadEntry(const std::string& tensor, int64_t i, int64_t j, double va
       absl::StrCat("tensor '", tensor, "': entry [", i, ", ", j, "] = ", value, " ", what));
 }
 
-// Keeps the mean of both triangles in the upper one. Sets *bad to the flat index of some entry that is
-// not finite or not symmetric.
+// Keeps the mean of both triangles in the upper one. Sets *bad to the flat index of some entry that
+// is not finite or not symmetric.
 void Symmetrize(float* square, int64_t n, int64_t ti, int64_t tj, std::atomic<int64_t>* bad) {
   const int64_t i_end = std::min(n, (ti + 1) * kTile);
   const int64_t j_end = std::min(n, (tj + 1) * kTile);
@@ -146,8 +146,7 @@ absl::StatusOr<HessianAccumulator> HessianAccumulator::Create(int64_t n,
   return a;
 }
 
-absl::Status HessianAccumulator::AddValues(const float* values, int64_t count,
-                                           Executor& executor) {
+absl::Status HessianAccumulator::AddValues(const float* values, int64_t count, Executor& executor) {
   const int64_t bad = FirstNonFinite(values, count);
   if (bad >= 0) {
     const int64_t at = values_ + bad;

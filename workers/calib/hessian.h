@@ -1,9 +1,10 @@
 // H = X^T X / T: intake, validation, and the one square of memory it lives in.
 //
-// The strict upper triangle of the square holds H, in original column order, and is never written after
-// validation. diag(H) lies in a vector beside it. The lower triangle with the diagonal is the workspace
-// of the factor: each rung of the damping ladder fills it anew from the untouched H, so an n x n
-// Hessian and its factor need 4 n^2 bytes together. methods.md C.6 is the recipe followed here.
+// The strict upper triangle of the square holds H, in original column order, and is never written
+// after validation. diag(H) lies in a vector beside it. The lower triangle with the diagonal is the
+// workspace of the factor: each rung of the damping ladder fills it anew from the untouched H, so
+// an n x n Hessian and its factor need 4 n^2 bytes together. methods.md C.6 is the recipe followed
+// here.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +27,8 @@ class Hessian {
     kUpper,  // upper triangle with the diagonal
   };
 
-  // INVALID_ARGUMENT naming `tensor`, the index and the value when an entry is NaN or infinite, when a
-  // full H is not symmetric, or when a diagonal entry is below -1e-6 of the largest.
+  // INVALID_ARGUMENT naming `tensor`, the index and the value when an entry is NaN or infinite,
+  // when a full H is not symmetric, or when a diagonal entry is below -1e-6 of the largest.
   static absl::StatusOr<Hessian> Create(Buffer square, int64_t n, Given given,
                                         const std::string& tensor, Executor& executor,
                                         const CancelToken& cancel);
@@ -35,7 +36,8 @@ class Hessian {
   int64_t n() const { return n_; }
   // [n], H_jj; entries of dead columns are 0.
   absl::Span<const float> diagonal() const { return diagonal_; }
-  // Columns without input: H_jj at most 1e-12 of the mean diagonal. Their row and column count as 0.
+  // Columns without input: H_jj at most 1e-12 of the mean diagonal. Their row and column count as
+  // 0.
   bool dead(int64_t column) const { return dead_[column] != 0; }
   int64_t dead_columns() const { return dead_count_; }
   // Mean of the diagonal over columns that are not dead; 1 when all are dead.
@@ -59,17 +61,17 @@ class Hessian {
 
 // Sums X^T X over activations [T, n] that arrive in pieces of any size.
 //
-// Rows are gathered into blocks of kBlockRows; each block gives a product in F32 that is added to a sum
-// in F64. Blocks are counted from the first row, so the result does not depend on how X was cut.
-// Memory: 8 n^2 + 4 n kBlockRows bytes.
+// Rows are gathered into blocks of kBlockRows; each block gives a product in F32 that is added to a
+// sum in F64. Blocks are counted from the first row, so the result does not depend on how X was
+// cut. Memory: 8 n^2 + 4 n kBlockRows bytes.
 class HessianAccumulator {
  public:
   static constexpr int64_t kBlockRows = 1024;
 
   static absl::StatusOr<HessianAccumulator> Create(int64_t n, const std::string& tensor);
 
-  // The next `count` values of X, row after row; a piece may end inside a row. INVALID_ARGUMENT naming
-  // tensor, row and column of the first NaN or infinity.
+  // The next `count` values of X, row after row; a piece may end inside a row. INVALID_ARGUMENT
+  // naming tensor, row and column of the first NaN or infinity.
   absl::Status AddValues(const float* values, int64_t count, Executor& executor);
 
   // Whole rows so far: T.

@@ -11,9 +11,9 @@ namespace quantd {
 
 // Zero-filled, 64-byte aligned, movable, not copyable.
 //
-// From 1 MiB on the bytes are a mapping of their own with huge pages advised: freeing returns them to
-// the kernel at once, so that the process's resident size follows the byte ledger and not malloc's
-// caches, and first touch runs about three times faster than on 4 KiB pages.
+// From 1 MiB on the bytes are a mapping of their own with huge pages advised: freeing returns them
+// to the kernel at once, so that the process's resident size follows the byte ledger and not
+// malloc's caches, and first touch runs about three times faster than on 4 KiB pages.
 class Buffer {
  public:
   Buffer() = default;

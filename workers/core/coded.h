@@ -8,8 +8,8 @@
 
 namespace quantd {
 
-// Rows [row_begin, row_begin + rows) of a coded m x n weight. Plain arrays, no bit tricks: layouts turn
-// it into bytes (PackRows) and back (UnpackRows), levels/ turn it into numbers (Dequantize).
+// Rows [row_begin, row_begin + rows) of a coded m x n weight. Plain arrays, no bit tricks: layouts
+// turn it into bytes (PackRows) and back (UnpackRows), levels/ turn it into numbers (Dequantize).
 struct Coded {
   AffineInt levels;
   Granularity granularity = Granularity::kGroup;
@@ -20,8 +20,10 @@ struct Coded {
   int64_t groups = 0;         // per row
 
   std::vector<uint8_t> codes;  // [rows, cols], u in [0, 2^bits - 1]
-  std::vector<float> scales;   // [rows, groups], already values of the stored dtype; kTensor repeats one
-  std::vector<uint8_t> zeros;  // [rows, groups], z in code space; middle_code() for the symmetric kinds
+  std::vector<float>
+      scales;  // [rows, groups], already values of the stored dtype; kTensor repeats one
+  std::vector<uint8_t>
+      zeros;  // [rows, groups], z in code space; middle_code() for the symmetric kinds
 
   // [cols] group of each original column (GPTQ's g_idx); empty means column / group_columns.
   std::vector<int32_t> group_of_column;
@@ -30,8 +32,8 @@ struct Coded {
     return group_of_column.empty() ? column / group_columns : group_of_column[column];
   }
 
-  // Sizes the arrays for `row_count` rows from `begin` of an m x n weight under `spec`; contents are
-  // unspecified. Arrays keep their capacity, so one object serves many stripes.
+  // Sizes the arrays for `row_count` rows from `begin` of an m x n weight under `spec`; contents
+  // are unspecified. Arrays keep their capacity, so one object serves many stripes.
   void Reshape(const Spec& spec, int64_t begin, int64_t row_count, int64_t n) {
     levels = spec.levels;
     granularity = spec.partition.granularity;

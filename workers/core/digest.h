@@ -13,8 +13,8 @@
 
 namespace quantd {
 
-// Canonical (big-endian) byte form of XXH3-128 with seed 0. Detects damage and tells contents apart;
-// it is no defence against someone who forges collisions.
+// Canonical (big-endian) byte form of XXH3-128 with seed 0. Detects damage and tells contents
+// apart; it is no defence against someone who forges collisions.
 struct Digest {
   std::array<uint8_t, 16> bytes{};
 

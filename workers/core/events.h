@@ -10,12 +10,12 @@
 namespace quantd {
 
 enum class RejectReason : uint8_t {
-  kInvalid,        // the request itself is wrong
-  kNeverFits,      // predicted peak above the whole budget
-  kQueueJobs,      // queue full by count
-  kQueueBytes,     // queue full by bytes
-  kQueueTimeout,   // waited too long for memory
-  kDraining,       // the server is going down
+  kInvalid,       // the request itself is wrong
+  kNeverFits,     // predicted peak above the whole budget
+  kQueueJobs,     // queue full by count
+  kQueueBytes,    // queue full by bytes
+  kQueueTimeout,  // waited too long for memory
+  kDraining,      // the server is going down
 };
 
 absl::string_view RejectReasonName(RejectReason reason);  // "invalid", "never_fits", ...
@@ -28,13 +28,13 @@ struct JobEvent {
   std::string layout;
   std::string trace_parent;  // W3C traceparent as received, or empty
   std::string peer;
-  absl::Status status;       // of the call
+  absl::Status status;  // of the call
   Outcome outcome = Outcome::kUnspecified;
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;
   uint64_t weights = 0;  // elements quantized
   uint64_t predicted_peak_bytes = 0;
-  JobReport report;      // empty when the job did not run to its end
+  JobReport report;  // empty when the job did not run to its end
 };
 
 // Called from any thread; must not block.

@@ -13,8 +13,8 @@ class Executor {
   // Threads that may run items at once, the caller included; >= 1. Results must not depend on it.
   virtual int width() const = 0;
 
-  // Calls fn(i) once for every i in [0, count), in any order and on any thread (the caller takes part),
-  // and returns when all have returned. fn must not throw. May be nested.
+  // Calls fn(i) once for every i in [0, count), in any order and on any thread (the caller takes
+  // part), and returns when all have returned. fn must not throw. May be nested.
   virtual void ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) = 0;
 };
 

@@ -35,17 +35,23 @@ uint16_t ToF16(float value) {
 
 float RoundTo(DType dtype, float value) {
   switch (dtype) {
-    case DType::kF16: return FromF16(ToF16(value));
-    case DType::kBF16: return FromBF16(ToBF16(value));
-    default: return value;
+    case DType::kF16:
+      return FromF16(ToF16(value));
+    case DType::kBF16:
+      return FromBF16(ToBF16(value));
+    default:
+      return value;
   }
 }
 
 float MaxFinite(DType dtype) {
   switch (dtype) {
-    case DType::kF16: return 65504.0f;
-    case DType::kBF16: return 0x1.FEp127f;
-    default: return 0x1.FFFFFEp127f;
+    case DType::kF16:
+      return 65504.0f;
+    case DType::kBF16:
+      return 0x1.FEp127f;
+    default:
+      return 0x1.FFFFFEp127f;
   }
 }
 

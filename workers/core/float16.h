@@ -10,7 +10,9 @@
 
 namespace quantd {
 
-inline float FromBF16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+inline float FromBF16(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
 
 inline uint16_t ToBF16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);

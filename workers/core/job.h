@@ -16,8 +16,8 @@ struct QuantizeJob {
   std::vector<TensorDecl> tensors;
   Spec spec;
   Policy policy;
-  std::string layout;            // "compressed-tensors", "gptq", "gptq-v2", "plain"
-  int priority = 0;              // -10..10, higher first
+  std::string layout;              // "compressed-tensors", "gptq", "gptq-v2", "plain"
+  int priority = 0;                // -10..10, higher first
   int64_t calibration_tokens = 0;  // tokens behind a given H; 0 = unknown. Echoed in the report
 };
 
@@ -33,7 +33,7 @@ struct DequantizeJob {
   std::string id;
   std::string layout;
   std::vector<PackedWeight> weights;
-  std::vector<TensorDecl> tensors;  // role kPacked
+  std::vector<TensorDecl> tensors;   // role kPacked
   DType output_dtype = DType::kF32;  // F32, F16 or BF16
   int priority = 0;
 };

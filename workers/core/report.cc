@@ -4,10 +4,14 @@ namespace quantd {
 
 absl::string_view OutcomeName(Outcome outcome) {
   switch (outcome) {
-    case Outcome::kUnspecified: break;
-    case Outcome::kOk: return "OK";
-    case Outcome::kDegraded: return "DEGRADED";
-    case Outcome::kRejected: return "REJECTED";
+    case Outcome::kUnspecified:
+      break;
+    case Outcome::kOk:
+      return "OK";
+    case Outcome::kDegraded:
+      return "DEGRADED";
+    case Outcome::kRejected:
+      return "REJECTED";
   }
   return "UNSPECIFIED";
 }

@@ -1,4 +1,5 @@
-// What the server tells about each weight and each job. Errors are measured on the decoded packed bytes.
+// What the server tells about each weight and each job. Errors are measured on the decoded packed
+// bytes.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +26,11 @@ absl::string_view OutcomeName(Outcome outcome);  // "OK", "DEGRADED", "REJECTED"
 struct ErrorMeasures {
   double weight_mse = 0;             // |D|^2 / (m n)
   double weight_relative_error = 0;  // |D|^2 / |W|^2; 0 for an all-zero weight
-  double sqnr_db = 0;                // 10 log10(|W|^2 / |D|^2); 0 for an all-zero weight, and kExactSqnrDb
-                                     // for an exact nonzero one
+  double sqnr_db = 0;  // 10 log10(|W|^2 / |D|^2); 0 for an all-zero weight, and kExactSqnrDb
+                       // for an exact nonzero one
   double max_abs_error = 0;
-  double cosine = 1;                 // <W, W'> / (|W| |W'|); 1 when both are zero, 0 when one is
-  double clipped_share = 0;          // weights beyond the outermost levels by more than half a step
+  double cosine = 1;         // <W, W'> / (|W| |W'|); 1 when both are zero, 0 when one is
+  double clipped_share = 0;  // weights beyond the outermost levels by more than half a step
   // tr(D H D^T) / tr(W H W^T) with the undamped H; absent without H.
   std::optional<double> output_relative_error;
 };
@@ -64,9 +65,10 @@ struct TensorReport {
   double code_bits_per_weight = 0;    // codes alone
   double all_in_bits_per_weight = 0;  // every byte delivered for this weight x 8 / (m n)
   ErrorMeasures error;
-  std::optional<ErrorMeasures> rtn_baseline;  // plain RTN with the same levels, groups and min-max fit
+  std::optional<ErrorMeasures>
+      rtn_baseline;  // plain RTN with the same levels, groups and min-max fit
   std::optional<SolverFacts> solver;
-  double seconds = 0;  // of work on this weight
+  double seconds = 0;    // of work on this weight
   Digest source_digest;  // of the weight's uploaded bytes
   // name -> digest of each packed tensor, in delivery order
   std::vector<std::pair<std::string, Digest>> packed_digests;
@@ -75,7 +77,7 @@ struct TensorReport {
 struct JobReport {
   std::vector<TensorReport> tensors;  // one per weight, in request order
   StageSeconds seconds;
-  int64_t calibration_tokens = 0;     // as declared, or counted from ACTIVATIONS
+  int64_t calibration_tokens = 0;  // as declared, or counted from ACTIVATIONS
   uint64_t predicted_peak_bytes = 0;
 
   // REJECTED if any tensor is, else DEGRADED if any is, else OK.

@@ -23,9 +23,8 @@ absl::StatusOr<uint64_t> CheckedElements(absl::Span<const int64_t> shape,
   bool empty = false;
   for (int64_t d : shape) {
     if (d < 0) {
-      return absl::InvalidArgumentError(absl::StrCat("tensor '", tensor, "': shape ",
-                                                     ShapeString(shape),
-                                                     " has a negative dimension"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "tensor '", tensor, "': shape ", ShapeString(shape), " has a negative dimension"));
     }
     empty |= d == 0;
   }

@@ -1,7 +1,7 @@
 // A quantization spec: a method names a preset, the preset fills the axes, the caller may override.
 //
-// W is m x n (m outputs, n inputs, row-major, y = W x). A group is a set of weights that share a scale;
-// "per-OC" groups run along a row.
+// W is m x n (m outputs, n inputs, row-major, y = W x). A group is a set of weights that share a
+// scale; "per-OC" groups run along a row.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +18,14 @@ enum class Symmetry : uint8_t {
   kUnspecified = 0,
   // lo = min(w, 0), hi = max(w, 0), s = (hi - lo) / (2^b - 1), z = round(-lo / s).
   kAsymmetric = 1,
-  // s = 2 max|w| / (2^b - 1), z = 2^(b-1): GPTQ's and compressed-tensors' own; +max clips by half a step.
+  // s = 2 max|w| / (2^b - 1), z = 2^(b-1): GPTQ's and compressed-tensors' own; +max clips by half a
+  // step.
   kSymmetricMinMax = 2,
-  // s = max|w| / (2^(b-1) - 1), z = 2^(b-1): AWQ and Hugging Face; nothing clips, code 0 stays unused.
+  // s = max|w| / (2^(b-1) - 1), z = 2^(b-1): AWQ and Hugging Face; nothing clips, code 0 stays
+  // unused.
   kSymmetricAbsMax = 3,
-  // s = (the extreme with its sign) / -2^(b-1), z = 2^(b-1): llama.cpp; the extreme is exact, s may be
-  // negative.
+  // s = (the extreme with its sign) / -2^(b-1), z = 2^(b-1): llama.cpp; the extreme is exact, s may
+  // be negative.
   kSymmetricFullRange = 4,
 };
 
@@ -74,9 +76,9 @@ enum class FitKind : uint8_t {
 struct Fit {
   FitKind kind = FitKind::kMinMax;
   // Shrink search only: candidate factors are 1 - i * (1 - shrink_to) / steps, i = 0..steps.
-  int steps = 80;           // 1..1000
-  double shrink_to = 0.2;   // (0, 1]
-  double norm = 2.0;        // [1, 4]; 2 is the MSE
+  int steps = 80;          // 1..1000
+  double shrink_to = 0.2;  // (0, 1]
+  double norm = 2.0;       // [1, 4]; 2 is the MSE
 };
 
 enum class Order : uint8_t {
@@ -104,8 +106,8 @@ enum class Solver : uint8_t {
   kGptq = 2,
 };
 
-// lambda = fraction * mean(diag H). The ladder multiplies by `step` until the factorization succeeds or
-// the fraction passes `limit`; each rung starts from the untouched H.
+// lambda = fraction * mean(diag H). The ladder multiplies by `step` until the factorization
+// succeeds or the fraction passes `limit`; each rung starts from the untouched H.
 struct Damping {
   double fraction = 0.01;  // >= 0
   double step = 10.0;      // > 1
@@ -129,7 +131,8 @@ struct Spec {
   AffineInt levels;
   Partition partition;
   Fit fit;
-  DType scale_dtype = DType::kF16;  // F16, BF16, F32; scales are rounded to it before codes are chosen
+  DType scale_dtype =
+      DType::kF16;  // F16, BF16, F32; scales are rounded to it before codes are chosen
   Solve solve;
 };
 

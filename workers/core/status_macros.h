@@ -6,8 +6,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#define QUANTD_RETURN_IF_ERROR(expr)                       \
-  do {                                                     \
+#define QUANTD_RETURN_IF_ERROR(expr)                                                      \
+  do {                                                                                    \
     if (::absl::Status quantd_status = (expr); !quantd_status.ok()) return quantd_status; \
   } while (false)
 

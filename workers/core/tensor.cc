@@ -4,16 +4,26 @@ namespace quantd {
 
 absl::string_view RoleName(Role role) {
   switch (role) {
-    case Role::kUnspecified: return "UNSPECIFIED";
-    case Role::kWeight: return "WEIGHT";
-    case Role::kHessian: return "HESSIAN";
-    case Role::kActivations: return "ACTIVATIONS";
-    case Role::kChannelAbsMean: return "CHANNEL_ABS_MEAN";
-    case Role::kChannelAbsMax: return "CHANNEL_ABS_MAX";
-    case Role::kFisher: return "FISHER";
-    case Role::kCrossMoment: return "CROSS_MOMENT";
-    case Role::kTokenWeight: return "TOKEN_WEIGHT";
-    case Role::kPacked: return "PACKED";
+    case Role::kUnspecified:
+      return "UNSPECIFIED";
+    case Role::kWeight:
+      return "WEIGHT";
+    case Role::kHessian:
+      return "HESSIAN";
+    case Role::kActivations:
+      return "ACTIVATIONS";
+    case Role::kChannelAbsMean:
+      return "CHANNEL_ABS_MEAN";
+    case Role::kChannelAbsMax:
+      return "CHANNEL_ABS_MAX";
+    case Role::kFisher:
+      return "FISHER";
+    case Role::kCrossMoment:
+      return "CROSS_MOMENT";
+    case Role::kTokenWeight:
+      return "TOKEN_WEIGHT";
+    case Role::kPacked:
+      return "PACKED";
   }
   return "UNKNOWN";
 }

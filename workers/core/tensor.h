@@ -48,12 +48,12 @@ struct Tensor {
 class TensorSink {
  public:
   virtual ~TensorSink() = default;
-  // Bytes [offset, offset + bytes.size()) of tensor `index`. The assembler guarantees that a tensor's
-  // bytes arrive once, in order, without gaps, and within its declared size.
+  // Bytes [offset, offset + bytes.size()) of tensor `index`. The assembler guarantees that a
+  // tensor's bytes arrive once, in order, without gaps, and within its declared size.
   virtual absl::Status Write(int index, uint64_t offset, absl::Span<const std::byte> bytes) = 0;
 
-  // All bytes of tensor `index` have come; `digest` is theirs. Called once per tensor, after the last
-  // Write of the whole upload.
+  // All bytes of tensor `index` have come; `digest` is theirs. Called once per tensor, after the
+  // last Write of the whole upload.
   virtual void Complete(int index, const Digest& digest) {
     static_cast<void>(index);
     static_cast<void>(digest);

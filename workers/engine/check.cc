@@ -29,8 +29,7 @@ absl::Status CheckWeight(const QuantizeJob& job, const TensorDecl& t, const Layo
   }
   const absl::Status accepts = layout.Accepts(job.spec, m, n);
   if (!accepts.ok()) {
-    return absl::Status(accepts.code(),
-                        absl::StrCat("tensor '", t.name, "': ", accepts.message()));
+    return absl::Status(accepts.code(), absl::StrCat("tensor '", t.name, "': ", accepts.message()));
   }
   return absl::OkStatus();
 }
@@ -39,8 +38,8 @@ absl::Status CheckStatistics(const TensorDecl& t, int64_t n) {
   const bool square = t.shape.size() == 2 && t.shape[0] == n && t.shape[1] == n;
   const bool triangle = t.shape.size() == 1 && t.shape[0] == n * (n + 1) / 2;
   if (t.role == Role::kHessian && !square && !triangle) {
-    return Invalid(absl::StrCat("tensor '", t.name, "': shape ", ShapeString(t.shape),
-                                " is not [", n, ", ", n, "] nor the triangle [", n * (n + 1) / 2,
+    return Invalid(absl::StrCat("tensor '", t.name, "': shape ", ShapeString(t.shape), " is not [",
+                                n, ", ", n, "] nor the triangle [", n * (n + 1) / 2,
                                 "] of weights with ", n, " columns"));
   }
   if (t.role == Role::kActivations && (t.shape.size() != 2 || t.shape[1] != n || t.shape[0] < 1)) {
@@ -62,8 +61,8 @@ absl::Status CheckDeclarations(const std::string& id, const std::vector<TensorDe
   }
   if (tensors.empty()) return Invalid("tensors: none declared");
   if (static_cast<int>(tensors.size()) > limits.max_tensors) {
-    return Invalid(absl::StrCat("tensors: ", tensors.size(), " are above the limit of ",
-                                limits.max_tensors));
+    return Invalid(
+        absl::StrCat("tensors: ", tensors.size(), " are above the limit of ", limits.max_tensors));
   }
   std::set<std::string> names;
   uint64_t total = 0;
@@ -82,7 +81,8 @@ absl::Status CheckDeclarations(const std::string& id, const std::vector<TensorDe
     }
     QUANTD_ASSIGN_OR_RETURN(const uint64_t bytes, CheckedBytes(t.shape, t.dtype, t.name));
     if (bytes > limits.max_upload_bytes - total) {
-      return absl::OutOfRangeError(absl::StrCat("tensor '", t.name, "': the upload passes the limit of ",
+      return absl::OutOfRangeError(absl::StrCat("tensor '", t.name,
+                                                "': the upload passes the limit of ",
                                                 limits.max_upload_bytes, " bytes"));
     }
     total += bytes;
@@ -114,7 +114,8 @@ absl::StatusOr<QuantizeShape> CheckQuantize(const QuantizeJob& job, const Method
       shape.weights.push_back(i);
     } else if (t.role == Role::kHessian || t.role == Role::kActivations) {
       if (shape.statistics >= 0) {
-        return Invalid(absl::StrCat("tensor '", t.name, "': one HESSIAN or ACTIVATIONS a request, '",
+        return Invalid(absl::StrCat("tensor '", t.name,
+                                    "': one HESSIAN or ACTIVATIONS a request, '",
                                     job.tensors[shape.statistics].name, "' came first"));
       }
       shape.statistics = i;

@@ -10,8 +10,8 @@
 namespace quantd {
 namespace {
 
-// Share of the SGEMM rate that the solvers keep up over a whole layer, and the rate at which rows are
-// fitted, rounded, packed and measured; both measured by tests/bench on two cores.
+// Share of the SGEMM rate that the solvers keep up over a whole layer, and the rate at which rows
+// are fitted, rounded, packed and measured; both measured by tests/bench on two cores.
 constexpr double kSolverEfficiency = 0.55;
 constexpr double kRowBytesPerSecond = 1.2e9;
 
@@ -23,8 +23,8 @@ double GemmRate() {
     double best = 1;
     for (int i = 0; i < 3; ++i) {
       const auto start = std::chrono::steady_clock::now();
-      Gemm(false, false, kSize, kSize, kSize, 1.0f, a.data(), kSize, b.data(), kSize, 0.0f, c.data(),
-           kSize);
+      Gemm(false, false, kSize, kSize, kSize, 1.0f, a.data(), kSize, b.data(), kSize, 0.0f,
+           c.data(), kSize);
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
       best = std::max(best, 2.0 * kSize * kSize * kSize / std::max(1e-6, took.count()));
     }
@@ -71,8 +71,8 @@ Cost QuantizeCost(const QuantizeJob& job, const Method& method, const Layout& la
     // Three energies: of W, of the error, of the baseline's error.
     if (has_h) cost.flops += 3.0 * static_cast<double>(m) * static_cast<double>(square);
     const int64_t rows = std::min(m, method.StripeRows(m, n, has_h));
-    scratch = std::max(scratch, StripeBytes(job.spec, rows, n) +
-                                    method.ScratchBytes(job.spec, rows, n, has_h));
+    scratch = std::max(
+        scratch, StripeBytes(job.spec, rows, n) + method.ScratchBytes(job.spec, rows, n, has_h));
   }
   const uint64_t hessian = has_h ? 4 * square : 0;
   const uint64_t upload =
@@ -94,7 +94,8 @@ Cost QuantizeCost(const QuantizeJob& job, const Method& method, const Layout& la
 Cost DequantizeCost(const DequantizeJob& job, int width) {
   Cost cost;
   uint64_t scratch = 0;
-  for (const TensorDecl& t : job.tensors) cost.input_bytes += *CheckedBytes(t.shape, t.dtype, t.name);
+  for (const TensorDecl& t : job.tensors)
+    cost.input_bytes += *CheckedBytes(t.shape, t.dtype, t.name);
   for (const PackedWeight& w : job.weights) {
     cost.output_bytes += static_cast<uint64_t>(w.rows) * static_cast<uint64_t>(w.cols) *
                          DTypeBytes(job.output_dtype);

@@ -13,7 +13,8 @@ namespace quantd {
 // How a job's statistics arrive, for the memory they need.
 enum class Statistics : uint8_t { kNone, kHessian, kActivations };
 
-// Bytes that every job may hold beside its tensors: frames between wire and workers in both directions.
+// Bytes that every job may hold beside its tensors: frames between wire and workers in both
+// directions.
 inline constexpr uint64_t kFrameBytes = uint64_t{10} << 20;
 
 // `job` is valid and resolved; `n` columns are shared by all weights.

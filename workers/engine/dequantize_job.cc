@@ -69,8 +69,8 @@ class DequantizeJobImpl : public Job {
       out.bytes = std::move(dense);
       result.outputs.push_back(std::move(out));
       for (int i : parts_[w]) inputs_[i] = Buffer();
-      context.progress->OnProgress(Phase::kSolving, static_cast<double>(w + 1) /
-                                                        static_cast<double>(job_.weights.size()));
+      context.progress->OnProgress(
+          Phase::kSolving, static_cast<double>(w + 1) / static_cast<double>(job_.weights.size()));
     }
     return result;
   }
@@ -148,15 +148,14 @@ absl::StatusOr<Parts> MatchParts(const DequantizeJob& job, const Layout& layout,
     for (const PackedDecl& d : layout.Declare(w.spec, w.rows, w.cols)) {
       const auto it = by_name.find(ModuleName(w.name) + d.suffix);
       if (it == by_name.end()) {
-        return absl::InvalidArgumentError(absl::StrCat("weight '", w.name, "': tensor '",
-                                                       ModuleName(w.name), d.suffix,
-                                                       "' is not declared"));
+        return absl::InvalidArgumentError(absl::StrCat(
+            "weight '", w.name, "': tensor '", ModuleName(w.name), d.suffix, "' is not declared"));
       }
       const TensorDecl& t = job.tensors[it->second];
       if (t.dtype != d.dtype || t.shape != d.shape) {
         return absl::InvalidArgumentError(absl::StrCat(
-            "tensor '", t.name, "': is ", DTypeName(t.dtype), " ", ShapeString(t.shape), ", layout ",
-            layout.name(), " has ", DTypeName(d.dtype), " ", ShapeString(d.shape)));
+            "tensor '", t.name, "': is ", DTypeName(t.dtype), " ", ShapeString(t.shape),
+            ", layout ", layout.name(), " has ", DTypeName(d.dtype), " ", ShapeString(d.shape)));
       }
       parts.back().push_back(it->second);
       by_name.erase(it);
@@ -177,8 +176,8 @@ absl::StatusOr<std::unique_ptr<Job>> Job::Create(DequantizeJob job, const JobLim
   QUANTD_RETURN_IF_ERROR(CheckDeclarations(job.id, job.tensors, limits));
   if (job.weights.empty()) return absl::InvalidArgumentError("weights: none declared");
   if (!IsRealDType(job.output_dtype)) {
-    return absl::InvalidArgumentError(absl::StrCat("output_dtype: ", DTypeName(job.output_dtype),
-                                                   " is not F32, F16 or BF16"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("output_dtype: ", DTypeName(job.output_dtype), " is not F32, F16 or BF16"));
   }
   QUANTD_ASSIGN_OR_RETURN(Parts parts, MatchParts(job, *layout, limits));
   return std::unique_ptr<Job>(

@@ -1,8 +1,8 @@
 // validate -> plan -> intake -> run: what happens to a job, without knowing who asked for it.
 //
-// Rows are independent once H is factored, so a weight is worked on in stripes of rows: each stripe is
-// solved, packed, decoded from the packed bytes and measured while it is in cache. Stripe boundaries
-// depend on shapes and spec alone; results are the same bytes for any Executor width.
+// Rows are independent once H is factored, so a weight is worked on in stripes of rows: each stripe
+// is solved, packed, decoded from the packed bytes and measured while it is in cache. Stripe
+// boundaries depend on shapes and spec alone; results are the same bytes for any Executor width.
 #pragma once
 
 #include <cstdint>
@@ -31,9 +31,10 @@ struct JobLimits {
 struct Cost {
   uint64_t input_bytes = 0;
   uint64_t output_bytes = 0;
-  uint64_t peak_bytes = 0;  // uploads + results + working memory at the worst moment, `width` threads
+  uint64_t peak_bytes =
+      0;  // uploads + results + working memory at the worst moment, `width` threads
   double flops = 0;
-  double seconds = 0;       // on this machine with `width` threads, without upload and queue
+  double seconds = 0;  // on this machine with `width` threads, without upload and queue
 };
 
 // One tensor that a job will deliver.
@@ -83,8 +84,8 @@ class Job : public TensorSink {
   // Allocates what the upload lands in. Call once, after admission, before the first Write.
   virtual absl::Status Begin(const RunContext& context) = 0;
 
-  // Does the work and releases inputs as it goes. Per-weight trouble is an Outcome in the report, not
-  // a status; statistics that cannot be used at all are INVALID_ARGUMENT; CANCELLED and
+  // Does the work and releases inputs as it goes. Per-weight trouble is an Outcome in the report,
+  // not a status; statistics that cannot be used at all are INVALID_ARGUMENT; CANCELLED and
   // DEADLINE_EXCEEDED come from the token, within 100 ms.
   virtual absl::StatusOr<JobResult> Run(const RunContext& context) = 0;
 };
@@ -94,9 +95,9 @@ struct MethodInfo {
   std::string name;
   std::string title;
   std::string paper;
-  std::string needs;            // statistics
+  std::string needs;  // statistics
   std::string when_not_to_use;
-  Spec defaults;                // resolved
+  Spec defaults;  // resolved
 };
 std::vector<MethodInfo> ListMethods();
 std::vector<std::string> ListLayouts();

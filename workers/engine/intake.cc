@@ -42,8 +42,8 @@ absl::StatusOr<std::unique_ptr<HessianIntake>> HessianIntake::Create(const Tenso
     intake->accumulator_ = std::make_unique<HessianAccumulator>(std::move(accumulator));
   } else {
     intake->triangle_ = decl.shape.size() == 1;
-    QUANTD_ASSIGN_OR_RETURN(intake->square_, Buffer::Allocate(static_cast<uint64_t>(n) *
-                                                              static_cast<uint64_t>(n) * 4));
+    QUANTD_ASSIGN_OR_RETURN(
+        intake->square_, Buffer::Allocate(static_cast<uint64_t>(n) * static_cast<uint64_t>(n) * 4));
   }
   return intake;
 }
@@ -78,8 +78,8 @@ void HessianIntake::PutTriangle(const float* values, int64_t count) {
 absl::StatusOr<Hessian> HessianIntake::Finish(Executor& executor, const CancelToken& cancel) {
   if (accumulator_ != nullptr) return accumulator_->Finish(executor, cancel);
   return Hessian::Create(std::move(square_), n_,
-                         triangle_ ? Hessian::Given::kUpper : Hessian::Given::kFull, name_, executor,
-                         cancel);
+                         triangle_ ? Hessian::Given::kUpper : Hessian::Given::kFull, name_,
+                         executor, cancel);
 }
 
 }  // namespace quantd

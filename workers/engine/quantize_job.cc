@@ -151,8 +151,7 @@ class QuantizeJobImpl : public Job {
     task.layout = layout_;
     task.with_hessian = solver.has_energy();
     QUANTD_ASSIGN_OR_RETURN(
-        WeightResult run,
-        RunWeight(task, *context.executor, *context.cancel, [&](int64_t rows) {
+        WeightResult run, RunWeight(task, *context.executor, *context.cancel, [&](int64_t rows) {
           const int64_t done = rows_done_.fetch_add(rows) + rows;
           context.progress->OnProgress(
               Phase::kSolving, static_cast<double>(done) / static_cast<double>(rows_total_));

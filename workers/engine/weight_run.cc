@@ -83,19 +83,18 @@ class WeightRun {
         n_(job.view.n),
         stripe_rows_(job.method->StripeRows(m_, n_, job.with_hessian)) {
     // Plain min-max RTN is its own baseline.
-    has_own_baseline_ =
-        spec_.solve.solver == Solver::kRtn && spec_.fit.kind == FitKind::kMinMax;
+    has_own_baseline_ = spec_.solve.solver == Solver::kRtn && spec_.fit.kind == FitKind::kMinMax;
   }
 
   absl::StatusOr<WeightResult> Run(const std::function<void(int64_t)>& on_rows) {
     const SteadyClock::time_point start = SteadyClock::now();
-    QUANTD_ASSIGN_OR_RETURN(fit_, WeightFit::Create(spec_, job_.view, stripe_rows_, executor_,
-                                                    cancel_));
+    QUANTD_ASSIGN_OR_RETURN(fit_,
+                            WeightFit::Create(spec_, job_.view, stripe_rows_, executor_, cancel_));
     if (!has_own_baseline_) {
       QUANTD_ASSIGN_OR_RETURN(baseline_fit_, WeightFit::Create(baseline_spec_, job_.view,
                                                                stripe_rows_, executor_, cancel_));
-      QUANTD_ASSIGN_OR_RETURN(
-          baseline_solver_, RtnMethod().Prepare(baseline_spec_, nullptr, executor_, cancel_));
+      QUANTD_ASSIGN_OR_RETURN(baseline_solver_,
+                              RtnMethod().Prepare(baseline_spec_, nullptr, executor_, cancel_));
     }
     QUANTD_ASSIGN_OR_RETURN(packed_, AllocatePacked(*job_.layout, spec_, m_, n_));
     const std::vector<int32_t> groups = job_.solver->GroupOfColumn();
@@ -126,19 +125,25 @@ class WeightRun {
     if (cancel_.cancelled() || out->facts.fit.scale_overflow) return;
     job_.layout->PackRows(s->coded, spec_, m_, absl::MakeSpan(packed_));
     out->status = job_.layout->UnpackRows(spec_, m_, n_, views_, row, rows, &s->unpacked);
+    if (out->status.ok()) out->status = CheckUnpacked(s->coded, s->unpacked);
     if (!out->status.ok()) return;
     Decode(s->unpacked, w, s, &out->error);
     out->solve_seconds = SecondsSince(start);
     if (job_.with_hessian) {
       out->max_weight = MaxAbs(w, rows * n_);
       out->source_energy = Energy(w, rows, s);
-      out->error_energy = ErrorEnergy(w, rows, s);
+      TurnIntoError(w, rows, s);
+      out->error_energy =
+          job_.solver->ErrorEnergy(out->facts, s->decoded.data(), rows, &s->solve, cancel_);
     }
     if (!has_own_baseline_) {
       s->coded.Reshape(baseline_spec_, row, rows, n_);
       baseline_solver_->SolveRows(baseline_fit_, w, &s->coded, &s->solve, cancel_);
       Decode(s->coded, w, s, &out->baseline);
-      if (job_.with_hessian) out->baseline_energy = ErrorEnergy(w, rows, s);
+      if (job_.with_hessian) {
+        TurnIntoError(w, rows, s);
+        out->baseline_energy = Energy(s->decoded.data(), rows, s);
+      }
     }
     out->measure_seconds = SecondsSince(start) - out->solve_seconds;
   }
@@ -178,10 +183,20 @@ class WeightRun {
     return job_.solver->Energy(a, rows, &s->solve, cancel_);
   }
 
-  // Turns s->decoded into W - W' first.
-  double ErrorEnergy(const float* w, int64_t rows, Scratch* s) const {
+  // s->decoded becomes W - W'.
+  void TurnIntoError(const float* w, int64_t rows, Scratch* s) const {
     for (int64_t i = 0; i < rows * n_; ++i) s->decoded[i] = w[i] - s->decoded[i];
-    return Energy(s->decoded.data(), rows, s);
+  }
+
+  // A layout that does not give back what the solver chose would corrupt the checkpoint in silence.
+  absl::Status CheckUnpacked(const Coded& coded, const Coded& unpacked) const {
+    const bool same = coded.codes == unpacked.codes && coded.scales == unpacked.scales &&
+                      coded.zeros == unpacked.zeros &&
+                      coded.group_of_column == unpacked.group_of_column;
+    if (same) return absl::OkStatus();
+    return absl::InternalError(absl::StrCat("tensor '", job_.name, "': layout ",
+                                            job_.layout->name(), " does not give back rows from ",
+                                            coded.row_begin, " as they were packed"));
   }
 
   absl::StatusOr<WeightResult> Collect(const std::vector<StripeResult>& stripes, double wall) {

@@ -27,9 +27,9 @@ struct WeightJob {
 };
 
 struct WeightResult {
-  TensorReport report;                // outcome kOk or kRejected; without digests and source digest
-  std::vector<PackedTensor> packed;   // empty when rejected
-  double solve_seconds = 0;           // wall time, split by where the threads were
+  TensorReport report;               // outcome kOk or kRejected; without digests and source digest
+  std::vector<PackedTensor> packed;  // empty when rejected
+  double solve_seconds = 0;          // wall time, split by where the threads were
   double measure_seconds = 0;
 };
 

@@ -65,9 +65,8 @@ absl::Status Load() {
   setenv("OPENBLAS_NUM_THREADS", "1", 1);
   void* handle = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("libopenblas.so.0 cannot be loaded (", dlerror(),
-                     "); install libopenblas0-pthread"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "libopenblas.so.0 cannot be loaded (", dlerror(), "); install libopenblas0-pthread"));
   }
   Library& l = library;
   const bool complete =
@@ -175,8 +174,8 @@ void MultiplyLeftLower(int64_t m, int64_t n, const float* l, int64_t ldl, float*
 
 void NegateSolveRightLower(int64_t m, int64_t n, const float* l, int64_t ldl, float* b,
                            int64_t ldb) {
-  library.strsm(kRowMajor, kRight, kLower, kNoTrans, kNonUnit, Int(m), Int(n), -1.0f, l, Int(ldl), b,
-                Int(ldb));
+  library.strsm(kRowMajor, kRight, kLower, kNoTrans, kNonUnit, Int(m), Int(n), -1.0f, l, Int(ldl),
+                b, Int(ldb));
 }
 
 void SymmLeftUpper(int64_t m, int64_t n, const float* a, int64_t lda, const float* b, int64_t ldb,

@@ -11,8 +11,8 @@
 namespace quantd {
 namespace {
 
-// Depth of one panel: deep enough for GEMM to run at speed, small enough that the serial factorization
-// of its diagonal block does not hold up the other threads.
+// Depth of one panel: deep enough for GEMM to run at speed, small enough that the serial
+// factorization of its diagonal block does not hold up the other threads.
 constexpr int64_t kPanel = 256;
 // Rows of one unit of parallel work.
 constexpr int64_t kTile = 384;

@@ -10,9 +10,9 @@
 namespace quantd {
 
 // A = L L^T for a symmetric A [n, n] (row-major F32, leading dimension n) of which only the lower
-// triangle with the diagonal is read and overwritten with L; the strict upper triangle is not touched.
-// n^3 / 3 flops. The tile plan depends on n alone, so the bits do not depend on the width of the
-// executor. Requires InitBlas().
+// triangle with the diagonal is read and overwritten with L; the strict upper triangle is not
+// touched. n^3 / 3 flops. The tile plan depends on n alone, so the bits do not depend on the width
+// of the executor. Requires InitBlas().
 //
 // FAILED_PRECONDITION when A is not (numerically) positive definite: the lower triangle is then
 // undefined. CANCELLED / DEADLINE_EXCEEDED from the token.

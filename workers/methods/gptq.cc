@@ -27,12 +27,15 @@ class SweepSolver : public GroupSolver {
     facts.max_compensated = sweep.max_compensated;
     if (spec_.solve.descent_passes > 0) {
       DescendRows(*hessian_, w, spec_.solve.descent_passes, io, &scratch->descent, cancel);
+    } else {
+      facts.loss = sweep.damped_loss;
     }
     return facts;
   }
 
   std::vector<int32_t> GroupOfColumn() const override {
-    if (spec_.solve.timing == GroupTiming::kStatic || spec_.solve.order == Order::kNatural) return {};
+    if (spec_.solve.timing == GroupTiming::kStatic || spec_.solve.order == Order::kNatural)
+      return {};
     const int64_t n = factor_.n(), group = spec_.partition.GroupColumns(n);
     std::vector<int32_t> groups(n);
     for (int64_t p = 0; p < n; ++p) {
@@ -54,6 +57,12 @@ class SweepSolver : public GroupSolver {
                   scratch->permuted.data() + p * rows);
     }
     return factor_.Energy(scratch->permuted.data(), rows, &scratch->energy, cancel);
+  }
+
+  double ErrorEnergy(const RowFacts& facts, const float* a, int64_t rows, SolveScratch* scratch,
+                     const CancelToken& cancel) const override {
+    if (!facts.loss.has_value()) return Energy(a, rows, scratch, cancel);
+    return factor_.Undamp(*facts.loss, a, rows);
   }
 
   std::optional<SolverFacts> facts() const override {
@@ -102,7 +111,8 @@ class DescentSolver : public GroupSolver {
     const int64_t n = hessian_->n();
     scratch->transposed.resize(n * rows);
     TransposeF32(a, rows, n, n, scratch->transposed.data(), rows);
-    return EnergyWithoutFactor(*hessian_, scratch->transposed.data(), rows, &scratch->energy, cancel);
+    return EnergyWithoutFactor(*hessian_, scratch->transposed.data(), rows, &scratch->energy,
+                               cancel);
   }
 
   std::optional<SolverFacts> facts() const override {
@@ -208,8 +218,8 @@ class Gptq : public Method {
   uint64_t ScratchBytes(const Spec& spec, int64_t rows, int64_t n, bool) const override {
     const uint64_t area = static_cast<uint64_t>(rows) * static_cast<uint64_t>(n);
     const uint64_t groups = spec.partition.GroupsPerRow(n);
-    uint64_t bytes = area * (4 + 4 + 1)   // sweep: weight, state, codes
-                     + area * (4 + 4)     // energy: transposed, permuted
+    uint64_t bytes = area * (4 + 4 + 1)  // sweep: weight, state, codes
+                     + area * (4 + 4)    // energy: transposed, permuted
                      + groups * rows * 12 + 4 * 256 * static_cast<uint64_t>(rows);
     if (UsesInverse(spec)) bytes += area * 4;  // energy: the solved panels
     if (spec.solve.descent_passes > 0) bytes += area * (4 + 4 + 1 + 4);
@@ -225,8 +235,7 @@ class Gptq : public Method {
         hessian, SweepOrder(spec.solve.order, group, *hessian), spec.solve.damping,
         UsesInverse(spec) ? Factor::Form::kInverse : Factor::Form::kCholesky, executor, cancel);
     if (factor.ok()) {
-      return std::unique_ptr<GroupSolver>(
-          new SweepSolver(spec, hessian, *std::move(factor)));
+      return std::unique_ptr<GroupSolver>(new SweepSolver(spec, hessian, *std::move(factor)));
     }
     if (factor.status().code() != absl::StatusCode::kFailedPrecondition ||
         spec.solve.fallback_descent_passes == 0) {

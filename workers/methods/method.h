@@ -1,8 +1,8 @@
 // A method: a preset that composes the axes, behind one interface that the engine drives.
 //
-// Life of a layer group: Method::Prepare() once (H validated before; factored here, once for all weights
-// that share it), then per weight GroupSolver::BeginWeight() and, from any threads, SolveRows() per
-// stripe of rows.
+// Life of a layer group: Method::Prepare() once (H validated before; factored here, once for all
+// weights that share it), then per weight GroupSolver::BeginWeight() and, from any threads,
+// SolveRows() per stripe of rows.
 #pragma once
 
 #include <cstdint>
@@ -41,6 +41,8 @@ struct SolveScratch {
 struct RowFacts {
   FitFacts fit;
   float max_compensated = 0;
+  // The solver's own figure for the error's energy, where it comes for free: see ErrorEnergy().
+  std::optional<double> loss;
 };
 
 // A layer group, ready to be solved. Const calls are thread-safe.
@@ -53,7 +55,8 @@ class GroupSolver {
   virtual RowFacts SolveRows(const WeightFit& fit, const float* w, Coded* io, SolveScratch* scratch,
                              const CancelToken& cancel) const = 0;
 
-  // Column groups when they are not column / group_columns (dynamic groups in another order); else empty.
+  // Column groups when they are not column / group_columns (dynamic groups in another order); else
+  // empty.
   virtual std::vector<int32_t> GroupOfColumn() const { return {}; }
 
   // tr(A H A^T) for rows `a` [rows, n], through what the method keeps of H. Requires has_energy().
@@ -61,7 +64,16 @@ class GroupSolver {
   virtual double Energy(const float* a, int64_t rows, SolveScratch* scratch,
                         const CancelToken& cancel) const = 0;
 
-  // What Prepare() had to do; absent for methods without a factor. `growth` is the engine's to fill.
+  // Energy(a) for the error `a` [rows, n] that the codes of a SolveRows() call with these facts
+  // leave. Only for exactly those codes: the engine has compared them with what it unpacked.
+  virtual double ErrorEnergy(const RowFacts& facts, const float* a, int64_t rows,
+                             SolveScratch* scratch, const CancelToken& cancel) const {
+    static_cast<void>(facts);
+    return Energy(a, rows, scratch, cancel);
+  }
+
+  // What Prepare() had to do; absent for methods without a factor. `growth` is the engine's to
+  // fill.
   virtual std::optional<SolverFacts> facts() const { return std::nullopt; }
   // Why weights of this group are DEGRADED; empty when all went as the spec says.
   virtual std::string degraded() const { return ""; }
@@ -74,7 +86,7 @@ class Method {
   virtual absl::string_view name() const = 0;
   virtual absl::string_view title() const = 0;
   virtual absl::string_view paper() const = 0;
-  virtual absl::string_view needs() const = 0;            // statistics, in words
+  virtual absl::string_view needs() const = 0;  // statistics, in words
   virtual absl::string_view when_not_to_use() const = 0;
 
   virtual Spec Defaults() const = 0;
@@ -83,8 +95,8 @@ class Method {
   // OK if the axes of `spec` make sense together; INVALID_ARGUMENT naming axis, value and reason.
   virtual absl::Status Check(const Spec& spec) const = 0;
 
-  // Rows of one stripe of an m x n weight: a multiple of 32, from shapes and spec alone. `with_hessian`:
-  // output errors are measured too.
+  // Rows of one stripe of an m x n weight: a multiple of 32, from shapes and spec alone.
+  // `with_hessian`: output errors are measured too.
   virtual int64_t StripeRows(int64_t m, int64_t n, bool with_hessian) const = 0;
 
   // Flops for one m x n weight, and once per layer group, beyond what the measures cost.
@@ -94,9 +106,9 @@ class Method {
   virtual uint64_t ScratchBytes(const Spec& spec, int64_t rows, int64_t n,
                                 bool with_hessian) const = 0;
 
-  // `hessian` may be null unless NeedsHessian(); it is used as workspace and must outlive the solver.
-  // FAILED_PRECONDITION when H cannot be factored and the spec allows no fall-back (the group's weights
-  // are then REJECTED with the message); errors of the token.
+  // `hessian` may be null unless NeedsHessian(); it is used as workspace and must outlive the
+  // solver. FAILED_PRECONDITION when H cannot be factored and the spec allows no fall-back (the
+  // group's weights are then REJECTED with the message); errors of the token.
   virtual absl::StatusOr<std::unique_ptr<GroupSolver>> Prepare(const Spec& spec, Hessian* hessian,
                                                                Executor& executor,
                                                                const CancelToken& cancel) const = 0;

@@ -30,7 +30,8 @@ class RtnSolver : public GroupSolver {
     const int64_t n = hessian_->n();
     scratch->transposed.resize(n * rows);
     TransposeF32(a, rows, n, n, scratch->transposed.data(), rows);
-    return EnergyWithoutFactor(*hessian_, scratch->transposed.data(), rows, &scratch->energy, cancel);
+    return EnergyWithoutFactor(*hessian_, scratch->transposed.data(), rows, &scratch->energy,
+                               cancel);
   }
 
  private:
@@ -57,15 +58,15 @@ class Rtn : public Method {
 
   absl::Status Check(const Spec& spec) const override {
     if (spec.solve.solver != Solver::kRtn) {
-      return absl::InvalidArgumentError(absl::StrCat("spec.solver: method rtn rounds to nearest, not ",
-                                                     SolverName(spec.solve.solver)));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "spec.solver: method rtn rounds to nearest, not ", SolverName(spec.solve.solver)));
     }
     return CheckAffineAxes(spec);
   }
 
   int64_t StripeRows(int64_t m, int64_t n, bool with_hessian) const override {
-    // About 128 Ki weights: codes and floats of a stripe stay in the L2 cache. Output errors want taller
-    // stripes, for the speed of the products with H.
+    // About 128 Ki weights: codes and floats of a stripe stay in the L2 cache. Output errors want
+    // taller stripes, for the speed of the products with H.
     const int64_t fitting = with_hessian ? 256 : (int64_t{1} << 17) / n / 32 * 32;
     const int64_t spread = CeilDiv(CeilDiv(m, 8), 32) * 32;  // leave work for several threads
     return std::clamp<int64_t>(std::min(fitting, spread), 32, 256);

@@ -1,5 +1,5 @@
-// Scales of one weight: per stripe where groups lie inside a row, over the whole weight first for one
-// scale per tensor.
+// Scales of one weight: per stripe where groups lie inside a row, over the whole weight first for
+// one scale per tensor.
 #pragma once
 
 #include <cstddef>
@@ -27,8 +27,8 @@ struct WeightView {
 
 class WeightFit {
  public:
-  // Passes over the weight only for Granularity::kTensor. The result depends on stripe_rows, not on the
-  // executor's width. Errors of the token only.
+  // Passes over the weight only for Granularity::kTensor. The result depends on stripe_rows, not on
+  // the executor's width. Errors of the token only.
   static absl::StatusOr<WeightFit> Create(const Spec& spec, const WeightView& weight,
                                           int64_t stripe_rows, Executor& executor,
                                           const CancelToken& cancel);

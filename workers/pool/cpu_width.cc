@@ -57,8 +57,8 @@ std::optional<double> Least(std::optional<double> a, std::optional<double> b) {
   return std::min(*a, *b);
 }
 
-// The least quota of `group` and its ancestors under `mount`. Inside a container the group's path is
-// often the host's and does not exist under the mount: missing folders limit nothing.
+// The least quota of `group` and its ancestors under `mount`. Inside a container the group's path
+// is often the host's and does not exist under the mount: missing folders limit nothing.
 template <typename Quota>
 std::optional<double> LeastUpwards(const std::string& mount, std::string group, Quota quota) {
   if (group.find("..") != std::string::npos) group = "/";  // outside of our cgroup namespace

@@ -14,8 +14,9 @@ namespace quantd {
 int AvailableThreads();
 
 // A fixed set of threads that run submitted closures, by priority and then first come first served.
-// As an Executor it spreads the items of one closure over idle threads: ParallelFor items of running
-// jobs come before new jobs, the calling thread always takes part, so nested use cannot deadlock.
+// As an Executor it spreads the items of one closure over idle threads: ParallelFor items of
+// running jobs come before new jobs, the calling thread always takes part, so nested use cannot
+// deadlock.
 class Pool : public Executor {
  public:
   struct Options {

@@ -32,8 +32,8 @@ void StepColumn(const Coded& io, int64_t column, float inverse_diagonal, const f
 
 }  // namespace
 
-void DescendRows(const Hessian& hessian, const float* w, int passes, Coded* io,
-                 DescentScratch* s, const CancelToken& cancel) {
+void DescendRows(const Hessian& hessian, const float* w, int passes, Coded* io, DescentScratch* s,
+                 const CancelToken& cancel) {
   const int64_t n = io->cols, rows = io->rows, groups = io->groups;
   s->weight.resize(n * rows);
   s->error.resize(n * rows);
@@ -49,7 +49,8 @@ void DescendRows(const Hessian& hessian, const float* w, int passes, Coded* io,
   TransposeU8(io->codes.data(), rows, n, n, s->codes.data(), rows);
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t g = 0; g < groups; ++g) {
-      const AffineParams p = MakeAffineParams(io->scales[r * groups + g], io->zeros[r * groups + g]);
+      const AffineParams p =
+          MakeAffineParams(io->scales[r * groups + g], io->zeros[r * groups + g]);
       s->scale[g * rows + r] = p.scale;
       s->inverse[g * rows + r] = p.inverse;
       s->zero[g * rows + r] = p.zero;
@@ -68,8 +69,8 @@ void DescendRows(const Hessian& hessian, const float* w, int passes, Coded* io,
       for (int64_t k = 0; k < columns; ++k) {
         const int64_t column = begin + k;
         if (hessian.dead(column)) continue;
-        StepColumn(*io, column, 1.0f / hessian.diagonal()[column],
-                   s->gradient.data() + k * rows, s, &change);
+        StepColumn(*io, column, 1.0f / hessian.diagonal()[column], s->gradient.data() + k * rows, s,
+                   &change);
         // The error of this column fell by `change`, so the gradient of the later ones does too.
         kernels.spread(change.data(), s->hessian.data() + k * n + column + 1, columns - 1 - k, rows,
                        s->gradient.data() + (k + 1) * rows, rows);

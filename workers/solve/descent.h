@@ -1,7 +1,7 @@
 // Coordinate descent on tr((W - W') H (W - W')^T), parameters frozen: no factorization at all.
 //
-// methods.md C.5: w'_k <- Q(w'_k + ((W - W') H)_k / H_kk), column by column in original order. With a
-// nearest-level Q no step raises the loss. 2 m n^2 flops a pass.
+// methods.md C.5: w'_k <- Q(w'_k + ((W - W') H)_k / H_kk), column by column in original order. With
+// a nearest-level Q no step raises the loss. 2 m n^2 flops a pass.
 #pragma once
 
 #include <vector>
@@ -13,11 +13,11 @@
 namespace quantd {
 
 struct DescentScratch {
-  std::vector<float> weight, error;  // [n, rows]
-  std::vector<float> hessian;        // [block, n]
-  std::vector<float> gradient;       // [block, rows]
+  std::vector<float> weight, error;         // [n, rows]
+  std::vector<float> hessian;               // [block, n]
+  std::vector<float> gradient;              // [block, rows]
   std::vector<float> scale, inverse, zero;  // [groups, rows]
-  std::vector<uint8_t> codes;        // [n, rows]
+  std::vector<uint8_t> codes;               // [n, rows]
 };
 
 // `passes` passes over the stripe `w` [io->rows, n], from the codes in `io` to better ones. Columns

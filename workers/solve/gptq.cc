@@ -103,6 +103,9 @@ class Sweep {
       Round(column, io_->GroupOf(column), row, count, value, rounded);
       float* error = s_->state.data() + position * rows_ + row;
       for (int64_t r = 0; r < count; ++r) error[r] = w[r] - rounded[r];
+      // (D L)_k = sum + d_k L_kk is what this column adds to the loss.
+      for (int64_t r = 0; r < count; ++r) rounded[r] = sum[r] + error[r] * l[k];
+      AddLoss(rounded, count);
     }
   }
 
@@ -140,6 +143,7 @@ class Sweep {
       float* error = s_->block.data() + k * rows_ + row;
       const float inverse_pivot = 1.0f / u[k];
       for (int64_t r = 0; r < count; ++r) error[r] = (value[r] - rounded[r]) * inverse_pivot;
+      AddLoss(error, count);
       kernels_.spread(error, u, k, count, s_->state.data() + begin * rows_ + row, rows_);
     }
   }
@@ -152,6 +156,14 @@ class Sweep {
                s_->zero.data() + lane, s_->codes.data() + column * rows_ + row, rounded);
   }
 
+  void AddLoss(const float* e, int64_t count) {
+    double lanes[8] = {};
+    for (int64_t r = 0; r < count; ++r) lanes[r % 8] += static_cast<double>(e[r]) * e[r];
+    double sum = 0;
+    for (const double lane : lanes) sum += lane;
+    facts_.damped_loss += sum;
+  }
+
   void CopyDiagonal(int64_t begin, int64_t columns, bool transposed) {
     s_->diagonal.resize(columns * columns);
     const float* lower = factor_.lower() + begin * n_ + begin;
@@ -162,8 +174,8 @@ class Sweep {
     }
   }
 
-  // A dynamic group is fitted on values that hold all feedback so far: blocks never cut one unless the
-  // group is wider than a block, and then begin with it.
+  // A dynamic group is fitted on values that hold all feedback so far: blocks never cut one unless
+  // the group is wider than a block, and then begin with it.
   int64_t BlockBegin(int64_t end) const {
     int64_t width = spec_.solve.block_columns;
     if (!dynamic_) return std::max<int64_t>(0, end - width);

@@ -1,7 +1,8 @@
 // The two inner loops of error feedback, compiled once per CPU level and picked at run time.
 //
-// One lane per row of the weight: arrays are [columns, rows] with a stride between columns. Products and
-// sums are plain F32 in the order given, never fused, so all levels give the same bits.
+// One lane per row of the weight: arrays are [columns, rows] with a stride between columns.
+// Products and sums are plain F32 in the order given, never fused, so all levels give the same
+// bits.
 #pragma once
 
 #include <cstdint>

@@ -46,8 +46,9 @@ TEST_F(FactorTest, FactorTimesTransposeIsThePermutedDampedHessian) {
       for (int64_t k = 0; k <= j; ++k) {
         sum += static_cast<double>(f->lower()[i * n + k]) * f->lower()[j * n + k];
       }
-      const double expected = h[f->column_at()[i] * n + f->column_at()[j]] / hessian.mean_diagonal() +
-                              (i == j ? 0.01 : 0);
+      const double expected =
+          h[f->column_at()[i] * n + f->column_at()[j]] / hessian.mean_diagonal() +
+          (i == j ? 0.01 : 0);
       ASSERT_NEAR(sum, expected, 2e-5 * (1 + std::abs(expected)));
     }
   }
@@ -151,8 +152,8 @@ TEST_F(FactorTest, AHopelessHessianFailsAfterEveryRung) {
 TEST_F(FactorTest, LadderLengthIsBoundedByItsLimit) {
   EXPECT_EQ(LadderRetries({0.01, 10, 1.0}), 2);
   EXPECT_EQ(LadderRetries({0.01, 10, 0.01}), 0);
-  EXPECT_EQ(LadderRetries({0.0, 10, 1.0}), 3);   // 0, 0.01, 0.1, 1
-  EXPECT_EQ(LadderRetries({0.3, 2, 1.0}), 2);    // 0.3, 0.6, 1
+  EXPECT_EQ(LadderRetries({0.0, 10, 1.0}), 3);  // 0, 0.01, 0.1, 1
+  EXPECT_EQ(LadderRetries({0.3, 2, 1.0}), 2);   // 0.3, 0.6, 1
 }
 
 }  // namespace

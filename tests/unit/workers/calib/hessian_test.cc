@@ -82,8 +82,8 @@ TEST_F(HessianTest, AcceptsAnAllZeroMatrixAsAllDead) {
 
 TEST_F(HessianTest, UpperTriangleAloneGivesTheSameMatrix) {
   const int64_t n = 300;
-  const std::vector<float> full =
-      reference::ToFloat(reference::SecondMoment(reference::CorrelatedActivations(64, n, 1), 64, n));
+  const std::vector<float> full = reference::ToFloat(
+      reference::SecondMoment(reference::CorrelatedActivations(64, n, 1), 64, n));
   std::vector<float> upper = full;
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t j = 0; j < i; ++j) upper[i * n + j] = -77.0f;
@@ -125,8 +125,7 @@ TEST_F(HessianTest, AccumulationDoesNotDependOnPiecesOrThreads) {
     reference::ShuffledExecutor shuffled(3, piece);
     auto sums = HessianAccumulator::Create(n, "x");
     for (int64_t at = 0; at < tokens * n; at += piece) {
-      ASSERT_TRUE(
-          sums->AddValues(x.data() + at, std::min(piece, tokens * n - at), shuffled).ok());
+      ASSERT_TRUE(sums->AddValues(x.data() + at, std::min(piece, tokens * n - at), shuffled).ok());
     }
     const auto h = sums->Finish(shuffled, cancel_);
     ASSERT_TRUE(h.ok());

@@ -77,7 +77,8 @@ TEST_F(CheckTest, RefusesStatisticsThatDoNotFit) {
   ExpectRefused(job, absl::StatusCode::kFailedPrecondition, "gptq needs a HESSIAN or ACTIVATIONS");
   job = Valid();
   job.tensors.push_back({"b.weight", Role::kWeight, DType::kF32, {64, 128}, std::nullopt});
-  ExpectRefused(job, kInvalid, "'b.weight': has 128 columns, the first weight of the request has 256");
+  ExpectRefused(job, kInvalid,
+                "'b.weight': has 128 columns, the first weight of the request has 256");
 }
 
 TEST_F(CheckTest, RefusesGroupsThatDoNotDivide) {

@@ -86,8 +86,8 @@ class JobFixture : public ::testing::Test {
       for (size_t i = 0; i < uploads.size(); ++i) {
         if (at >= uploads[i].bytes.size()) continue;
         const size_t take = std::min(piece, uploads[i].bytes.size() - at);
-        const absl::Status s = (*created)->Write(static_cast<int>(i), at,
-                                                 {uploads[i].bytes.data() + at, take});
+        const absl::Status s =
+            (*created)->Write(static_cast<int>(i), at, {uploads[i].bytes.data() + at, take});
         if (!s.ok()) return s;
         more = true;
       }

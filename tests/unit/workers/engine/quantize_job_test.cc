@@ -58,8 +58,7 @@ TEST_F(QuantizeJobTest, ReportsTheErrorsOfTheDecodedBytes) {
     EXPECT_NEAR(report.error.sqnr_db, 10 * std::log10(w2 / d2), 1e-5);
     EXPECT_NEAR(report.error.cosine, dw / std::sqrt(w2 * v2), 1e-9);
     EXPECT_NEAR(report.error.max_abs_error / worst, 1.0, 1e-6);
-    const double relative =
-        reference::Energy(d, kM, kN, h_) / reference::Energy(w, kM, kN, h_);
+    const double relative = reference::Energy(d, kM, kN, h_) / reference::Energy(w, kM, kN, h_);
     ASSERT_TRUE(report.error.output_relative_error.has_value());
     EXPECT_NEAR(*report.error.output_relative_error / relative, 1.0, 2e-3) << method;
   }
@@ -72,7 +71,8 @@ TEST_F(QuantizeJobTest, GptqReportsItsBaselineAndBeatsIt) {
   const TensorReport& report = gptq->report.tensors[0];
   const ErrorMeasures& plain = rtn->report.tensors[0].error;
   ASSERT_TRUE(report.rtn_baseline.has_value());
-  EXPECT_NEAR(*report.rtn_baseline->output_relative_error / *plain.output_relative_error, 1.0, 1e-3);
+  EXPECT_NEAR(*report.rtn_baseline->output_relative_error / *plain.output_relative_error, 1.0,
+              1e-3);
   EXPECT_DOUBLE_EQ(report.rtn_baseline->weight_mse, plain.weight_mse);
   EXPECT_LT(*report.error.output_relative_error, 0.7 * *plain.output_relative_error);
   ASSERT_TRUE(report.solver.has_value());
@@ -173,7 +173,8 @@ TEST_F(QuantizeJobTest, EveryMethodWorksInEveryLayoutThatTakesIt) {
           // Each bit is worth about 6 dB; these weights have heavy tails.
           EXPECT_GT(rtn.sqnr_db, 6.0 * bits - 12) << what;
           if (method.name == "gptq") {
-            EXPECT_LT(*report.error.output_relative_error, 0.8 * *rtn.output_relative_error) << what;
+            EXPECT_LT(*report.error.output_relative_error, 0.8 * *rtn.output_relative_error)
+                << what;
           }
           EXPECT_EQ(Dense(job, *result).size(), 1u);
         }
@@ -254,7 +255,8 @@ TEST_F(QuantizeJobTest, AScaleBeyondItsStorageIsRejected) {
   const auto result = Run(RtnJob(uploads), uploads);
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->report.tensors[0].outcome, Outcome::kRejected);
-  EXPECT_THAT(result->report.tensors[0].reason, HasSubstr("row 5, group 1 is beyond the largest F16"));
+  EXPECT_THAT(result->report.tensors[0].reason,
+              HasSubstr("row 5, group 1 is beyond the largest F16"));
 }
 
 // Indefinite: damping must rise, which is told and, if the policy says so, refused.
@@ -264,9 +266,8 @@ TEST_F(QuantizeJobTest, RaisedDampingIsDegradedOrRejectedAsThePolicySays) {
   for (int64_t i = 0; i < kN; ++i) mean += h[i * (kN + 1)] / kN;
   const double off = std::sqrt(h[0] * h[kN + 1]) + 0.05 * mean;
   h[1] = h[kN] = off;
-  const std::vector<Upload> uploads = {
-      F32("q.weight", Role::kWeight, {kM, kN}, w_),
-      F32("h", Role::kHessian, {kN, kN}, reference::ToFloat(h))};
+  const std::vector<Upload> uploads = {F32("q.weight", Role::kWeight, {kM, kN}, w_),
+                                       F32("h", Role::kHessian, {kN, kN}, reference::ToFloat(h))};
   QuantizeJob job = GptqJob(uploads);
   const auto accepted = Run(job, uploads);
   ASSERT_TRUE(accepted.ok()) << accepted.status();
@@ -287,9 +288,8 @@ TEST_F(QuantizeJobTest, RaisedDampingIsDegradedOrRejectedAsThePolicySays) {
 TEST_F(QuantizeJobTest, AHopelessHessianFallsBackToDescentAndSaysSo) {
   std::vector<double> h = h_;
   h[1] = h[kN] = 1e4;
-  const std::vector<Upload> uploads = {
-      F32("q.weight", Role::kWeight, {kM, kN}, w_),
-      F32("h", Role::kHessian, {kN, kN}, reference::ToFloat(h))};
+  const std::vector<Upload> uploads = {F32("q.weight", Role::kWeight, {kM, kN}, w_),
+                                       F32("h", Role::kHessian, {kN, kN}, reference::ToFloat(h))};
   QuantizeJob job = GptqJob(uploads);
   const auto result = Run(job, uploads);
   ASSERT_TRUE(result.ok()) << result.status();

@@ -138,6 +138,22 @@ TEST(FitRangeTest, RaisesTinyScalesToTheSmallestNormalNumberAndKeepsTheSign) {
   }
 }
 
+// Every number halfway between two of the stored type, where the scale is the range itself.
+TEST(FitRangeTest, ScalesHalfwayBetweenStoredNumbersRoundToEven) {
+  const Spec f16 = MakeSpec(Symmetry::kSymmetricAbsMax, DType::kF16, 2, 128);
+  const Spec bf16 = MakeSpec(Symmetry::kSymmetricAbsMax, DType::kBF16, 2, 128);
+  for (uint32_t h = 0x0400; h < 0x7BFF; ++h) {
+    const float low = FromF16(static_cast<uint16_t>(h));
+    const float middle = low + (FromF16(static_cast<uint16_t>(h + 1)) - low) / 2;
+    ASSERT_EQ(FitRange(f16, 0.0f, middle).scale, FromF16(static_cast<uint16_t>(h + h % 2)));
+  }
+  for (uint32_t h = 0x0080; h < 0x7F7F; ++h) {
+    const float low = FromBF16(static_cast<uint16_t>(h));
+    const float middle = low + (FromBF16(static_cast<uint16_t>(h + 1)) - low) / 2;
+    ASSERT_EQ(FitRange(bf16, -middle, 0.0f).scale, FromBF16(static_cast<uint16_t>(h + h % 2)));
+  }
+}
+
 TEST(FitRangeTest, FlagsAScaleThatTheStoredTypeCannotHold) {
   const Spec spec = MakeSpec(Symmetry::kSymmetricAbsMax, DType::kF16, 2, 128);  // s = max|w|
   EXPECT_FALSE(FitRange(spec, 0.0f, 65504.0f).overflow);

@@ -58,7 +58,8 @@ TEST_P(CholeskyTest, InverseTimesFactorIsIdentity) {
   for (int64_t i = 0; i < n; i += (n > 200 ? 13 : 1)) {
     for (int64_t j = 0; j <= i; ++j) {
       double sum = 0;
-      for (int64_t k = j; k <= i; ++k) sum += static_cast<double>(inverse[i * n + k]) * l[k * n + j];
+      for (int64_t k = j; k <= i; ++k)
+        sum += static_cast<double>(inverse[i * n + k]) * l[k * n + j];
       ASSERT_NEAR(sum, i == j ? 1.0 : 0.0, 1e-4) << i << ", " << j;
     }
     for (int64_t j = i + 1; j < n; ++j) ASSERT_EQ(inverse[i * n + j], l[i * n + j]);

@@ -36,9 +36,7 @@ TEST(Pool, NestedLoopsFromManyCallersFinish) {
     callers.emplace_back([&] {
       for (int round = 0; round < 20; ++round) {
         pool.ParallelFor(5, [&](int64_t) {
-          pool.ParallelFor(4, [&](int64_t) {
-            pool.ParallelFor(3, [&](int64_t i) { sum += i; });
-          });
+          pool.ParallelFor(4, [&](int64_t) { pool.ParallelFor(3, [&](int64_t i) { sum += i; }); });
         });
       }
     });
@@ -55,7 +53,8 @@ TEST(Pool, LoopsReallySpreadOverThreads) {
   });
 }
 
-// With one thread that is held, everything submitted behind it lines up and runs in one known order.
+// With one thread that is held, everything submitted behind it lines up and runs in one known
+// order.
 class HeldPool {
  public:
   HeldPool() : pool_({1}) {
@@ -103,8 +102,8 @@ TEST(Pool, HelpForRunningLoopsComesBeforeNewJobs) {
   absl::Notification loop_done;
   std::atomic<bool> new_job_ran{false};
   std::atomic<bool> job_before_help{false};
-  // Thread A holds; thread B starts a loop of two items that meet: A must help once it is free, although
-  // a job of the highest priority waits.
+  // Thread A holds; thread B starts a loop of two items that meet: A must help once it is free,
+  // although a job of the highest priority waits.
   pool.Submit(0, [&] {
     other_held.Notify();
     release_other.WaitForNotification();

@@ -130,7 +130,8 @@ TEST_F(GptqTest, DynamicGroupsMatchTheDefinition) {
         expected[r * kColumns + c] = code;
         return static_cast<double>(DecodeAffine(current[r], code));
       },
-      24, [&](int64_t r, int64_t, const std::vector<double>& values) {
+      24,
+      [&](int64_t r, int64_t, const std::vector<double>& values) {
         const std::vector<float> f = reference::ToFloat(values);
         const GroupFit fit = FitGroup(spec, f.data(), static_cast<int64_t>(f.size()));
         current[r] = MakeAffineParams(fit.scale, fit.zero);
@@ -162,6 +163,23 @@ TEST_F(GptqTest, DeadColumnsAreRoundedToNearestAndKept) {
   const Coded swept = Run(spec), rounded = Rounded(spec, w_, kRows, kColumns);
   for (int64_t r = 0; r < kRows; ++r) {
     EXPECT_EQ(swept.codes[r * kColumns + 5], rounded.codes[r * kColumns + 5]);
+  }
+}
+
+// Sum of e^2 = tr(D H_lambda D^T), exactly; methods.md C.3.
+TEST_F(GptqTest, TheSweepsOwnLossIsTheEnergyOfItsError) {
+  for (int64_t i = 0; i < kColumns; ++i) h_[5 * kColumns + i] = h_[i * kColumns + 5] = 0;  // dead
+  for (const Factorization f : {Factorization::kLdlq, Factorization::kCholesky}) {
+    Spec spec = GptqSpec(3, 32, Order::kActOrder);
+    spec.solve.factorization = f;
+    Hessian hessian = MakeHessian(h_, kColumns);
+    const Coded coded = Swept(spec, &hessian, w_, kRows);
+    const std::vector<double> error = Error(w_, coded);
+    const std::vector<float> error32 = reference::ToFloat(error);
+    const Factor factor = MakeFactor(&hessian, spec);
+    EXPECT_NEAR(factor.Undamp(facts_.damped_loss, error32.data(), kRows) / Loss(w_, coded, h_), 1.0,
+                1e-4)
+        << FactorizationName(f);
   }
 }
 

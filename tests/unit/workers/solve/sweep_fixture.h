@@ -76,7 +76,8 @@ class SweepFixture : public ::testing::Test {
     return d;
   }
 
-  static double Loss(const std::vector<float>& w, const Coded& coded, const std::vector<double>& h) {
+  static double Loss(const std::vector<float>& w, const Coded& coded,
+                     const std::vector<double>& h) {
     return reference::Energy(Error(w, coded), coded.rows, coded.cols, h);
   }
 

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the fuzz targets `assembler` and `spec`; run from the repository root.
+
+Needs protoc. The seeds are committed; run it again when a proto or an input format changes.
+"""
+
+import pathlib
+import struct
+import subprocess
+
+CORPUS = pathlib.Path("tests/fuzz/corpus")
+U8, F16, F32 = 9, 2, 1
+NO_DIGEST, RIGHT_DIGEST, WRONG_DIGEST = 0, 1, 2
+
+
+def decl(dtype, shape, digest=NO_DIGEST):
+    head = struct.pack("<BB", dtype, len(shape) | digest << 2)
+    tail = b"\x01" if digest == WRONG_DIGEST else b""
+    return head + b"".join(struct.pack("<H", d) for d in shape) + tail
+
+
+def wide_decl(dtype, first):
+    return struct.pack("<BBQ", dtype, 0x81, first)
+
+
+def chunk(tensor, size):
+    return struct.pack("<BBH", 0, tensor, size)
+
+
+def chunk_at(tensor, offset, size):
+    return struct.pack("<BBQH", 1, tensor, offset, size)
+
+
+def damaged(tensor, size):
+    return struct.pack("<BBH", 2, tensor, size)
+
+
+END = b"\x03"
+
+
+def upload(decls, *operations):
+    return bytes([len(decls)]) + b"".join(decls) + b"".join(operations)
+
+
+ASSEMBLER = {
+    "whole": upload([decl(U8, [8])], chunk(0, 8), END),
+    "interleaved": upload(
+        [decl(F32, [2, 4], RIGHT_DIGEST), decl(F16, [3], RIGHT_DIGEST)],
+        chunk(0, 10), chunk(1, 1), chunk(0, 22), chunk(1, 5), END),
+    "empty_tensors": upload([decl(F32, [0, 7], RIGHT_DIGEST), decl(U8, [])], chunk(1, 1), END),
+    "no_tensors": upload([], END),
+    "gap": upload([decl(U8, [8])], chunk(0, 4), chunk_at(0, 5, 3), END),
+    "duplicate": upload([decl(U8, [8])], chunk(0, 4), chunk_at(0, 0, 4), END),
+    "overrun": upload([decl(U8, [8])], chunk(0, 4), chunk(0, 5), END),
+    "wrapping_offset": upload([decl(U8, [8])], chunk_at(0, 2**64 - 1, 8), END),
+    "wrong_crc": upload([decl(U8, [8])], damaged(0, 8), END),
+    "unknown_tensor": upload([decl(U8, [8])], chunk(1, 8), END),
+    "empty_chunk": upload([decl(U8, [8])], chunk(0, 0), END),
+    "missing_bytes": upload([decl(U8, [8])], chunk(0, 7), END),
+    "wrong_digest": upload([decl(U8, [8], WRONG_DIGEST)], chunk(0, 8), END),
+    "huge": upload([wide_decl(U8, 2**62), wide_decl(U8, 2**62)], chunk(0, 4096), chunk(1, 1), END),
+    "negative": upload([wide_decl(U8, 2**63)], chunk(0, 1), END),
+}
+
+WEIGHT = 'tensors { name: "w.weight" role: ROLE_WEIGHT dtype: DTYPE_F32 shape: 8 shape: 64 }'
+HESSIAN = ('tensors { name: "h" role: ROLE_HESSIAN dtype: DTYPE_F32 shape: 2080 '
+           'digest: "0123456789abcdef" }')
+FULL_GPTQ = """spec {
+  gptq {
+    order: ORDER_GROUP_AWARE timing: GROUP_TIMING_DYNAMIC factorization: FACTORIZATION_CHOLESKY
+    block_columns: 64 damping { fraction: 0 step: 2 limit: 0.5 }
+    descent_passes: 2 fallback_descent_passes: 0
+  }
+  levels { bits: 3 symmetry: SYMMETRY_ASYMMETRIC }
+  partition { granularity: GRANULARITY_GROUP group_size: 32 tail: TAIL_POLICY_SHORT_LAST_GROUP }
+  fit { kind: FIT_KIND_SHRINK_SEARCH steps: 40 shrink_to: 0.3 norm: 2.4 }
+  scale_storage: SCALE_STORAGE_BF16
+}"""
+REPORT = """{
+  name: "w.weight" outcome: OUTCOME_DEGRADED reason: "damping 0.1" rows: 8 cols: 64
+  code_bits_per_weight: 4 all_in_bits_per_weight: 4.5
+  error { weight_mse: 0.1 sqnr_db: 20 cosine: 0.9 output_relative_error: 0.01 }
+  rtn_baseline { weight_mse: 0.2 }
+  solver { damping_fraction: 0.1 damping_retries: 1 used_descent: true dead_columns: 2 growth: 1.5 }
+  seconds: 0.5 source_digest: "0123456789abcdef"
+  packed { name: "w.qweight" digest: "0123456789abcdef" }
+}"""
+
+QUANTIZE, DEQUANTIZE, RESPONSE, REQUEST = range(4)
+TYPES = ["QuantizeHeader", "DequantizeHeader", "QuantizeResponse", "QuantizeRequest"]
+
+
+def quantize(body):
+    return QUANTIZE, f'job_id: "a" {WEIGHT} {body}'
+
+
+SPEC = {
+    "rtn_defaults": quantize("spec { rtn {} } layout: LAYOUT_GPTQ"),
+    "gptq_defaults": quantize(f"{HESSIAN} spec {{ gptq {{}} }} layout: LAYOUT_PLAIN"),
+    "gptq_full": quantize(f"{HESSIAN} {FULL_GPTQ} layout: LAYOUT_GPTQ_V2 priority: -3 "
+                          "policy { on_degraded: ON_DEGRADED_REJECT } calibration_tokens: 131072"),
+    "no_method": quantize("layout: LAYOUT_GPTQ"),
+    "bits_9": quantize("spec { rtn {} levels { bits: 9 } } layout: LAYOUT_GPTQ"),
+    "nan_norm": quantize("spec { rtn {} fit { norm: nan } } layout: LAYOUT_GPTQ"),
+    "negative_shape": quantize('tensors { name: "x" role: ROLE_WEIGHT dtype: DTYPE_F32 shape: -1 } '
+                               "spec { rtn {} } layout: LAYOUT_GPTQ"),
+    "duplicate_name": quantize(f"{WEIGHT} spec {{ rtn {{}} }} layout: LAYOUT_GPTQ"),
+    "dequantize": (
+        DEQUANTIZE,
+        f'job_id: "d" weights {{ name: "w.weight" rows: 8 cols: 64 {FULL_GPTQ} }} '
+        'tensors { name: "w.qweight" role: ROLE_PACKED dtype: DTYPE_I32 shape: 8 shape: 8 } '
+        "layout: LAYOUT_COMPRESSED_TENSORS output_dtype: DTYPE_BF16 priority: 10"),
+    "dequantize_into_i8": (DEQUANTIZE,
+                           'job_id: "d" layout: LAYOUT_PLAIN output_dtype: DTYPE_I8'),
+    "accepted": (RESPONSE,
+                 'accepted { job_id: "a" predicted_peak_bytes: 9 predicted_seconds: 0.5 '
+                 f"{FULL_GPTQ} }}"),
+    "progress": (RESPONSE, "progress { phase: PHASE_SOLVING fraction: 0.5 eta_seconds: 3 }"),
+    "tensor_report": (RESPONSE, f"tensor_report {REPORT}"),
+    "final": (RESPONSE,
+              f"final {{ outcome: OUTCOME_OK report {{ tensors {REPORT} seconds {{ total: 2 }} }} "
+              'build_id: "x" }'),
+    "chunk": (REQUEST, 'chunk { tensor: 1 offset: 2 data: "abc" crc32c: 4 }'),
+    "end": (REQUEST, "end {}"),
+}
+
+
+def encode(kind, text):
+    command = ["protoc", f"--encode=quantd.v1.{TYPES[kind]}", "-Iproto",
+               "quantd/v1/quantization_service.proto"]
+    body = subprocess.run(command, input=text.encode(), stdout=subprocess.PIPE, check=True).stdout
+    return bytes([kind]) + body
+
+
+def write(target, seeds):
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, seed in seeds.items():
+        (folder / name).write_bytes(seed)
+
+
+write("assembler", ASSEMBLER)
+write("spec", {name: encode(kind, text) for name, (kind, text) in SPEC.items()})

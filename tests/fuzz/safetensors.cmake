@@ -1,0 +1,1 @@
+quantd_fuzzer(safetensors SOURCE safetensors_fuzz.cc LIBS quantd::client_files)
