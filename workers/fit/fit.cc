@@ -25,12 +25,13 @@ GroupFit Search(ShrinkCandidates* candidates, const float* values, int64_t count
           candidates->overflow(best)};
 }
 
-FitFacts SearchRows(const Spec& spec, const float* w, Coded* out) {
+FitFacts SearchRows(const Spec& spec, const float* w, Coded* out, const CancelToken* cancel) {
   FitFacts facts;
   ShrinkCandidates candidates(spec);
   std::vector<double> errors;
   for (int64_t r = 0; r < out->rows; ++r) {
     for (int64_t g = 0; g < out->groups; ++g) {
+      if (cancel != nullptr && cancel->cancelled()) return facts;
       const int64_t begin = g * out->group_columns;
       const GroupFit fit = Search(&candidates, w + r * out->cols + begin,
                                   std::min(out->group_columns, out->cols - begin), &errors);
@@ -62,8 +63,8 @@ FitFacts MinMaxRows(const Spec& spec, const float* w, Coded* out) {
 
 }  // namespace
 
-FitFacts FitRows(const Spec& spec, const float* w, Coded* out) {
-  return spec.fit.kind == FitKind::kShrinkSearch ? SearchRows(spec, w, out)
+FitFacts FitRows(const Spec& spec, const float* w, Coded* out, const CancelToken* cancel) {
+  return spec.fit.kind == FitKind::kShrinkSearch ? SearchRows(spec, w, out, cancel)
                                                  : MinMaxRows(spec, w, out);
 }
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "workers/core/cancel.h"
 #include "workers/core/coded.h"
 #include "workers/core/spec.h"
 
@@ -35,7 +36,7 @@ struct FitFacts {
 // Fits every group of a stripe. `w` is [out->rows, out->cols]; `out` has been Reshape'd with the
 // same spec and gets scales and zeros. Groups are consecutive columns (group_of_column is not
 // read). Not for Granularity::kTensor, which needs the whole weight: see TensorFit.
-FitFacts FitRows(const Spec& spec, const float* w, Coded* out);
+FitFacts FitRows(const Spec& spec, const float* w, Coded* out, const CancelToken* cancel = nullptr);
 
 struct GroupFit {
   float scale = 1.0f;
@@ -82,7 +83,9 @@ class TensorFit {
   // Computes the candidates' parameters; all ranges must be merged.
   void PrepareErrors();
   // Sum of errors of every candidate over a stripe [rows, n]. Safe from several threads.
-  std::vector<double> StripeErrors(const float* w, int64_t rows, int64_t n) const;
+  // Stops early when the token is set.
+  std::vector<double> StripeErrors(const float* w, int64_t rows, int64_t n,
+                                   const CancelToken* cancel = nullptr) const;
   void MergeErrors(absl::Span<const double> errors);
 
   GroupFit Finish() const;

@@ -28,9 +28,11 @@ void TensorFit::PrepareErrors() {
   errors_.assign(candidates_->count(), 0.0);
 }
 
-std::vector<double> TensorFit::StripeErrors(const float* w, int64_t rows, int64_t n) const {
+std::vector<double> TensorFit::StripeErrors(const float* w, int64_t rows, int64_t n,
+                                            const CancelToken* cancel) const {
   std::vector<double> sums(candidates_->count(), 0.0), errors(candidates_->count());
   for (int64_t r = 0; r < rows; ++r) {
+    if (cancel != nullptr && cancel->cancelled()) break;
     candidates_->Errors(w + r * n, n, errors.data());
     for (size_t k = 0; k < sums.size(); ++k) sums[k] += errors[k];
   }

@@ -21,7 +21,7 @@ class SweepSolver : public GroupSolver {
   RowFacts SolveRows(const WeightFit& fit, const float* w, Coded* io, SolveScratch* scratch,
                      const CancelToken& cancel) const override {
     RowFacts facts;
-    if (spec_.solve.timing == GroupTiming::kStatic) facts.fit = fit.Fit(w, io);
+    if (spec_.solve.timing == GroupTiming::kStatic) facts.fit = fit.Fit(w, io, cancel);
     const SweepFacts sweep = SweepRows(factor_, spec_, w, io, &scratch->sweep, cancel);
     if (sweep.fit.scale_overflow) facts.fit = sweep.fit;
     facts.max_compensated = sweep.max_compensated;
@@ -98,7 +98,7 @@ class DescentSolver : public GroupSolver {
   RowFacts SolveRows(const WeightFit& fit, const float* w, Coded* io, SolveScratch* scratch,
                      const CancelToken& cancel) const override {
     RowFacts facts;
-    facts.fit = fit.Fit(w, io);
+    facts.fit = fit.Fit(w, io, cancel);
     RoundRows(w, io);
     DescendRows(*hessian_, w, spec_.solve.fallback_descent_passes, io, &scratch->descent, cancel);
     return facts;

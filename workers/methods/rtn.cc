@@ -16,9 +16,9 @@ class RtnSolver : public GroupSolver {
   explicit RtnSolver(const Hessian* hessian) : hessian_(hessian) {}
 
   RowFacts SolveRows(const WeightFit& fit, const float* w, Coded* io, SolveScratch*,
-                     const CancelToken&) const override {
+                     const CancelToken& cancel) const override {
     RowFacts facts;
-    facts.fit = fit.Fit(w, io);
+    facts.fit = fit.Fit(w, io, cancel);
     RoundRows(w, io);
     return facts;
   }

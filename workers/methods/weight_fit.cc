@@ -44,7 +44,7 @@ absl::StatusOr<WeightFit> WeightFit::Create(const Spec& spec, const WeightView& 
       if (cancel.cancelled()) return;
       std::vector<float> w;
       const int64_t rows = read(s, &w);
-      errors[s] = fit.StripeErrors(w.data(), rows, weight.n);
+      errors[s] = fit.StripeErrors(w.data(), rows, weight.n, &cancel);
     });
     QUANTD_RETURN_IF_ERROR(cancel.Check());
     for (const std::vector<double>& e : errors) fit.MergeErrors(e);
@@ -53,8 +53,8 @@ absl::StatusOr<WeightFit> WeightFit::Create(const Spec& spec, const WeightView& 
   return result;
 }
 
-FitFacts WeightFit::Fit(const float* w, Coded* out) const {
-  if (spec_.partition.granularity != Granularity::kTensor) return FitRows(spec_, w, out);
+FitFacts WeightFit::Fit(const float* w, Coded* out, const CancelToken& cancel) const {
+  if (spec_.partition.granularity != Granularity::kTensor) return FitRows(spec_, w, out, &cancel);
   FillParams(tensor_, out);
   FitFacts facts;
   facts.scale_overflow = tensor_.overflow;

@@ -211,5 +211,19 @@ TEST(FitGroupTest, EqualsTheRowFit) {
   }
 }
 
+TEST(FitRowsFactsTest, ASetTokenStopsAShrinkSearch) {
+  Spec spec;
+  spec.fit.kind = FitKind::kShrinkSearch;
+  spec.partition.group_size = 32;
+  const std::vector<float> w(4 * 64, 0.5f);
+  Coded coded;
+  coded.Reshape(spec, 0, 4, 64);
+  std::fill(coded.scales.begin(), coded.scales.end(), -7.0f);
+  CancelToken cancel;
+  cancel.Cancel();
+  FitRows(spec, w.data(), &coded, &cancel);
+  for (const float scale : coded.scales) EXPECT_EQ(scale, -7.0f);
+}
+
 }  // namespace
 }  // namespace quantd

@@ -35,7 +35,7 @@ class WeightFitTest : public ::testing::Test {
     const WeightFit fit = *WeightFit::Create(spec, View(), stripe_rows, executor, cancel_);
     Coded coded;
     coded.Reshape(spec, 0, kM, kN);
-    EXPECT_FALSE(fit.Fit(w_.data(), &coded).scale_overflow);
+    EXPECT_FALSE(fit.Fit(w_.data(), &coded, cancel_).scale_overflow);
     return coded;
   }
 

@@ -1,0 +1,208 @@
+#include "client/cli/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <sstream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/exit_codes.h"
+
+namespace quantd::cli {
+namespace {
+
+void AddConnection(CLI::App* app, ConnectionFlags* flags) {
+  app->add_option(
+         "--server", flags->channel.target,
+         "HOST:PORT, dns:///NAME:PORT or unix:PATH; without it the server runs in this process")
+      ->envname("QUANTD_SERVER");
+  app->add_option("--jobs", flags->jobs, "Layer groups in flight")->check(CLI::Range(1, 256));
+  app->add_option("--channels", flags->channel.channels, "HTTP/2 connections to the server")
+      ->check(CLI::Range(1, 64));
+  app->add_flag("--tls", flags->channel.tls, "Encrypt, trusting the system's certificates");
+  app->add_option("--tls-ca", flags->channel.tls_ca, "PEM file with the certificates to trust");
+  app->add_option("--tls-cert", flags->channel.tls_cert, "PEM file with our own certificate");
+  app->add_option("--tls-key", flags->channel.tls_key, "PEM file with its key");
+  app->add_option("--deadline", flags->deadline_seconds,
+                  "Seconds one call may take; default: 20 min and 10 x the prediction")
+      ->check(CLI::PositiveNumber);
+  app->add_option("--attempts", flags->max_attempts,
+                  "Attempts per layer group while the server is away")
+      ->check(CLI::Range(1, 1000));
+  app->add_option("--threads", flags->channel.embedded_threads,
+                  "Threads of the server in this process; default: all")
+      ->check(CLI::Range(1, 1024));
+  app->add_option("--budget", flags->channel.embedded_budget_bytes,
+                  "Bytes the server in this process may use (suffixes kb, mb, gb)")
+      ->transform(CLI::AsSizeValue(false));
+}
+
+// A flag whose text SetField checks, so that flags and recipes take the same values.
+void AddSpecOption(CLI::App* app, const std::string& key, const std::string& help,
+                   SpecChoice* choice) {
+  app->add_option_function<std::string>(
+      "--" + key,
+      [key, choice](const std::string& value) {
+        absl::Status status = SetField(key, value, choice);
+        if (!status.ok()) throw CLI::ValidationError("--" + std::string(status.message()));
+      },
+      help);
+}
+
+void AddSpec(CLI::App* app, SpecChoice* choice) {
+  AddSpecOption(app, "method", "rtn (default) or gptq", choice);
+  AddSpecOption(app, "bits", "Bits of a code, 2 to 8; default 4", choice);
+  AddSpecOption(app, "group-size", "Columns that share a scale, \"row\" or \"tensor\"; default 128",
+                choice);
+  AddSpecOption(app, "symmetry",
+                "symmetric-minmax (default), symmetric-absmax, symmetric-full-range or asymmetric",
+                choice);
+  app->add_flag_callback(
+         "--symmetric", [choice] { choice->symmetry = Symmetry::kSymmetricMinMax; },
+         "Short for --symmetry symmetric-minmax")
+      ->excludes("--symmetry");
+  app->add_flag_callback(
+         "--asymmetric", [choice] { choice->symmetry = Symmetry::kAsymmetric; },
+         "Short for --symmetry asymmetric")
+      ->excludes("--symmetry")
+      ->excludes("--symmetric");
+  AddSpecOption(app, "fit", "min-max (default) or shrink-search", choice);
+  AddSpecOption(app, "order", "gptq: act-order (default), natural or group-aware", choice);
+  AddSpecOption(app, "timing", "gptq: static (default) or dynamic groups", choice);
+  AddSpecOption(app, "damping", "gptq: fraction of H's mean diagonal; default 0.01", choice);
+  AddSpecOption(app, "scale-dtype", "F16 (default), BF16 or F32", choice);
+  AddSpecOption(app, "tail", "reject (default) or short-last-group, where groups do not divide",
+                choice);
+}
+
+void AddQuantizeInput(CLI::App* app, QuantizeFlags* flags) {
+  app->add_option("model", flags->model_dir, "Hugging Face folder")->required();
+  AddSpec(app, &flags->spec);
+  app->add_option("--layout", flags->layout, "What is written")
+      ->check(CLI::IsMember({"compressed-tensors", "gptq", "gptq-v2", "plain"}));
+  app->add_option("--statistics", flags->statistics,
+                  "safetensors file with Hessians or activations");
+  app->add_option("--recipe", flags->recipe, "YAML file with specs per layer (docs/recipes.md)");
+  app->add_option("--include", flags->include, "Only modules that match this regular expression")
+      ->expected(1)
+      ->take_all();
+  app->add_option("--exclude", flags->exclude, "Leave modules that match this regular expression")
+      ->expected(1)
+      ->take_all();
+  app->add_flag(
+      "--keep-unfit", flags->keep_unfit,
+      "Leave weights dense that the spec or the layout does not fit, instead of an error");
+  app->add_option("--max-shard-size", flags->max_shard_bytes,
+                  "Bytes of one output file (suffixes kb, mb, gb)")
+      ->transform(CLI::AsSizeValue(false));
+  app->add_flag("--verbose,-v", flags->verbose, "List every tensor that stays, and every retry");
+}
+
+void AddQuantize(CLI::App* app, QuantizeFlags* flags) {
+  AddQuantizeInput(app, flags);
+  app->add_option("-o,--output", flags->out_dir, "Folder to write");
+  app->add_option_function<std::string>(
+         "--on-degraded",
+         [flags](const std::string& value) { flags->accept_degraded = value == "accept"; },
+         "accept or fail (default): what a layer means that did not go as asked")
+      ->check(CLI::IsMember({"accept", "fail"}));
+  app->add_flag("--resume", flags->resume, "Continue an interrupted run");
+  app->add_flag("--dry-run", flags->dry_run, "Show what would be done, and what it would cost");
+  app->add_option("--report", flags->report, "Write all figures and times to this JSON file");
+  AddConnection(app, &flags->connection);
+}
+
+void AddDequantize(CLI::App* app, DequantizeFlags* flags) {
+  app->add_option("model", flags->quantized_dir, "Quantized folder")->required();
+  app->add_option("-o,--output", flags->out_dir, "Folder to write")->required();
+  app->add_option_function<std::string>(
+         "--dtype", [flags](const std::string& value) { flags->dtype = *ParseDType(value); },
+         "F32, F16 or BF16; default: config.json's torch_dtype, else F32")
+      ->check(CLI::IsMember({"F32", "F16", "BF16"}));
+  app->add_flag("--resume", flags->resume, "Continue an interrupted run");
+  app->add_option("--max-shard-size", flags->max_shard_bytes,
+                  "Bytes of one output file (suffixes kb, mb, gb)")
+      ->transform(CLI::AsSizeValue(false));
+  app->add_flag("--verbose,-v", flags->verbose, "Tell every retry");
+  AddConnection(app, &flags->connection);
+}
+
+// What CLI11 cannot check flag by flag.
+std::string Contradiction(const CommandLine& line) {
+  if (line.command == CommandLine::Command::kNone) {
+    return "a command is missing: quantize, dequantize, estimate, verify, info or methods";
+  }
+  if (line.command != CommandLine::Command::kQuantize &&
+      line.command != CommandLine::Command::kEstimate) {
+    return "";
+  }
+  const QuantizeFlags& flags = line.quantize;
+  if (line.command == CommandLine::Command::kQuantize && flags.out_dir.empty() && !flags.dry_run) {
+    return "-o OUT_DIR is missing (or give --dry-run)";
+  }
+  const bool gptq_flags = flags.spec.order || flags.spec.timing || flags.spec.damping;
+  if (gptq_flags && flags.recipe.empty() && flags.spec.method.value_or("rtn") != "gptq") {
+    return "--order, --timing and --damping mean something to --method gptq only";
+  }
+  if (flags.max_shard_bytes == 0) return "--max-shard-size: 0 is not a size";
+  return "";
+}
+
+}  // namespace
+
+CommandLine ParseCommandLine(int argc, const char* const* argv) {
+  using Command = CommandLine::Command;
+  CommandLine line;
+  CLI::App app("Quantizes Hugging Face checkpoints through quantd.", "quantctl");
+  app.set_version_flag("--version", std::string("quantctl ") + QUANTD_VERSION);
+  app.require_subcommand(0, 1);  // none is told below, in clearer words than CLI11's
+
+  std::vector<std::pair<CLI::App*, Command>> commands;
+  const auto add = [&](const char* name, const char* help, Command command) {
+    CLI::App* sub = app.add_subcommand(name, help);
+    commands.emplace_back(sub, command);
+    return sub;
+  };
+  QuantizeFlags estimate;
+  AddQuantize(add("quantize", "Quantize a checkpoint", Command::kQuantize), &line.quantize);
+  AddDequantize(add("dequantize", "Turn a quantized folder into a plain one", Command::kDequantize),
+                &line.dequantize);
+  CLI::App* estimate_app = add("estimate", "What quantize would do and cost", Command::kEstimate);
+  AddQuantizeInput(estimate_app, &estimate);
+  AddConnection(estimate_app, &estimate.connection);
+  CLI::App* verify = add("verify", "Check a quantized folder against its report", Command::kVerify);
+  verify->add_option("folder", line.verify.dir, "Quantized folder")->required();
+  verify->add_option("--source", line.verify.source,
+                     "Folder it was made from: compares errors too");
+  verify->add_option("--report", line.verify.report, "Report; default: the one in the folder");
+  add("info", "Summary of a dense or quantized folder", Command::kInfo)
+      ->add_option("folder", line.info_dir, "Folder")
+      ->required();
+  AddConnection(add("methods", "What the server can do", Command::kMethods), &line.methods);
+
+  try {
+    app.parse(argc, argv);
+    for (const auto& [sub, command] : commands) {
+      if (sub->parsed()) line.command = command;
+    }
+    if (line.command == Command::kEstimate) {
+      line.quantize = estimate;
+      line.quantize.dry_run = true;
+    }
+    line.text = Contradiction(line);
+    if (!line.text.empty()) {
+      line.command = Command::kNone;
+      line.exit_code = kExitBadInput;
+    }
+  } catch (const CLI::ParseError& e) {
+    line.command = Command::kNone;
+    std::ostringstream out;
+    std::ostringstream err;
+    const bool asked = app.exit(e, out, err) == 0;  // help or version
+    line.text = asked ? out.str() : std::string(e.what());
+    line.exit_code = asked ? kExitOk : kExitBadInput;
+  }
+  return line;
+}
+
+}  // namespace quantd::cli

@@ -1,0 +1,132 @@
+#include "client/cli/info.h"
+
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "client/cli/exit_codes.h"
+#include "client/cli/job_runs.h"
+#include "client/cli/quantize_plan.h"
+#include "client/cli/report_json.h"
+#include "client/cli/text_table.h"
+#include "client/files/checkpoint.h"
+#include "client/files/quantization_config.h"
+#include "client/lib/queries.h"
+#include "proto/wire/codec.h"
+#include "workers/core/status_macros.h"
+
+namespace quantd::cli {
+namespace {
+
+struct Sum {
+  int tensors = 0;
+  uint64_t elements = 0;
+  uint64_t bytes = 0;
+};
+
+uint64_t Elements(const StoredTensor& tensor) {
+  uint64_t elements = 1;
+  for (int64_t d : tensor.shape) elements *= static_cast<uint64_t>(d);
+  return elements;
+}
+
+// One line per way a module is quantized.
+void PrintQuantized(const Checkpoint& checkpoint, const std::vector<QuantizedModule>& modules,
+                    std::ostream* out) {
+  std::map<std::string, Sum> kinds;
+  for (const QuantizedModule& module : modules) {
+    Spec spec = module.spec;
+    if (spec.method.empty()) spec.method.assign(1, '-');
+    Sum& sum = kinds[absl::StrCat(module.layout->name(), "  ", SpecSummary(spec))];
+    ++sum.tensors;
+    sum.elements += static_cast<uint64_t>(module.rows) * module.cols;
+    for (int t : module.tensors) sum.bytes += checkpoint.tensors()[t].stored->size();
+  }
+  TextTable table({{"quantized as", true}, {"layers"}, {"weights"}, {"bytes"}, {"bpw"}});
+  for (const auto& [kind, sum] : kinds) {
+    table.AddRow({kind, absl::StrCat(sum.tensors), HumanCount(sum.elements), HumanBytes(sum.bytes),
+                  absl::StrFormat("%.3f", 8.0 * sum.bytes / sum.elements)});
+  }
+  *out << "\n" << table.Text();
+}
+
+absl::Status PrintInfo(const std::string& dir, std::ostream* out) {
+  QUANTD_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(dir));
+  std::map<std::string, Sum> dtypes;
+  Sum all;
+  for (const CheckpointTensor& tensor : checkpoint.tensors()) {
+    for (Sum* sum : {&all, &dtypes[tensor.stored->dtype_name]}) {
+      ++sum->tensors;
+      sum->elements += Elements(*tensor.stored);
+      sum->bytes += tensor.stored->size();
+    }
+  }
+  *out << "model type  " << checkpoint.ModelType() << "\nfiles       " << checkpoint.shards().size()
+       << "\ntensors     " << all.tensors << "\nbytes       " << HumanBytes(all.bytes) << "\n\n";
+  TextTable table({{"dtype", true}, {"tensors"}, {"elements"}, {"bytes"}});
+  for (const auto& [name, sum] : dtypes) {
+    table.AddRow(
+        {name, absl::StrCat(sum.tensors), HumanCount(sum.elements), HumanBytes(sum.bytes)});
+  }
+  *out << table.Text();
+  if (!checkpoint.config().contains("quantization_config") &&
+      !checkpoint.config().contains("compression_config")) {
+    *out << "\nnot quantized\n";
+    return absl::OkStatus();
+  }
+  QUANTD_ASSIGN_OR_RETURN(std::vector<QuantizedModule> modules, ReadQuantizedModules(checkpoint));
+  PrintQuantized(checkpoint, modules, out);
+  absl::StatusOr<std::string> report = ReadSmallFile(dir + "/" + kReportName, 1 << 30);
+  if (!report.ok()) return absl::OkStatus();
+  QUANTD_ASSIGN_OR_RETURN(std::vector<LayerRecord> records, ReportFromJson(*report, kReportName));
+  const ReportTotals totals = TotalsOf(records);
+  std::map<std::string, int> methods;
+  for (const LayerRecord& record : records) ++methods[record.spec.method];
+  *out << "\nreport      ";
+  for (const auto& [method, count] : methods) *out << count << " layers by " << method << ", ";
+  *out << absl::StrFormat("%.3f bits per weight, %d degraded\n", totals.all_in_bits_per_weight,
+                          totals.degraded);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int RunInfo(const std::string& dir, Environment* env) {
+  absl::Status status = PrintInfo(dir, env->out);
+  return status.ok() ? kExitOk : Fail(status, env);
+}
+
+std::string DescribeCapabilities(const v1::GetCapabilitiesResponse& capabilities) {
+  std::string text;
+  for (const v1::MethodInfo& method : capabilities.methods()) {
+    absl::StrAppend(&text, method.name(), ": ", method.title(), "\n  paper            ",
+                    method.paper(), "\n  needs            ", method.needs(),
+                    "\n  when not to use  ", method.when_not_to_use());
+    absl::StatusOr<Spec> spec = wire::FromProto(method.defaults());
+    absl::StrAppend(&text, "\n  defaults         ",
+                    spec.ok() ? SpecToJson(*spec).dump() : std::string(spec.status().message()),
+                    "\n\n");
+  }
+  std::vector<std::string> layouts;
+  for (int layout : capabilities.layouts()) {
+    layouts.push_back(wire::LayoutFromProto(static_cast<v1::Layout>(layout)));
+  }
+  absl::StrAppend(&text, "layouts  ", absl::StrJoin(layouts, ", "), "\nserver   ",
+                  capabilities.build_id(), "\ncpu      ", capabilities.cpu(), "\nblas     ",
+                  capabilities.blas(), "\nthreads  ", capabilities.worker_threads(), "\nbudget   ",
+                  HumanBytes(capabilities.budget_bytes()), "\n");
+  return text;
+}
+
+int RunMethods(const ConnectionFlags& flags, Environment* env) {
+  absl::StatusOr<std::unique_ptr<client::Connection>> connection = env->connect(flags.channel);
+  if (!connection.ok()) return Fail(connection.status(), env);
+  absl::StatusOr<v1::GetCapabilitiesResponse> capabilities =
+      client::GetCapabilities((*connection)->channel());
+  if (!capabilities.ok()) return Fail(capabilities.status(), env);
+  *env->out << DescribeCapabilities(*capabilities);
+  return kExitOk;
+}
+
+}  // namespace quantd::cli

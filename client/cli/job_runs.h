@@ -1,0 +1,40 @@
+// What quantize and dequantize share: settings of calls, and how a run's end is told.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "client/cli/command_line.h"
+#include "client/cli/environment.h"
+#include "client/cli/progress_display.h"
+#include "client/files/safetensors_reader.h"
+#include "client/lib/submitter.h"
+#include "workers/core/tensor.h"
+
+namespace quantd::cli {
+
+client::SubmitOptions SubmitOptionsFrom(const ConnectionFlags& flags);
+
+// Of one call: as asked, or ten times the predicted work and a slow network's time for the bytes,
+// after what a full queue may take.
+absl::Duration DeadlineFor(const ConnectionFlags& flags, double predicted_seconds, uint64_t bytes);
+
+// Job ids of one run: "quantctl-<random>-<index>.<attempt>".
+std::string NewRunId();
+std::string JobId(const std::string& run_id, int index, int attempt);
+
+// A stored tensor as a request declares it, without digest.
+TensorDecl DeclOf(const StoredTensor& stored, Role role);
+
+// Tells about a retry where it matters: always when the server is away, else when `verbose`.
+client::Submitter::OnRetry TellRetries(ProgressDisplay* display, bool verbose);
+
+// Prints why a run ended early and how to go on; returns the exit code. `done` of `total` layers
+// are safe in the folder; `has_folder`: there is something to resume.
+int EndEarly(const absl::Status& status, int done, int total, bool has_folder, Environment* env);
+
+// "error: MESSAGE" to env->err; returns the exit code.
+int Fail(const absl::Status& status, Environment* env);
+
+}  // namespace quantd::cli

@@ -1,0 +1,110 @@
+// The text of a plan: see quantize_plan.h.
+#include <map>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "client/cli/quantize_plan.h"
+#include "client/cli/text_table.h"
+
+namespace quantd::cli {
+namespace {
+
+// "layers.*.mlp.up_proj" for "layers.12.mlp.up_proj": repeated layers share a line.
+std::string WithoutNumbers(const std::string& name) {
+  std::string pattern;
+  for (size_t i = 0; i < name.size(); ++i) {
+    const bool digit = absl::ascii_isdigit(name[i]);
+    const bool starts = i == 0 || name[i - 1] == '.';
+    if (!digit || !starts) {
+      pattern += name[i];
+      continue;
+    }
+    size_t end = i;
+    while (end < name.size() && absl::ascii_isdigit(name[end])) ++end;
+    if (end == name.size() || name[end] == '.') {
+      pattern += '*';
+    } else {
+      pattern += name.substr(i, end - i);
+    }
+    i = end - 1;
+  }
+  return pattern;
+}
+
+// Rows with a count each, in order of first appearance.
+class CountedRows {
+ public:
+  void Add(std::vector<std::string> cells) {
+    auto [it, fresh] = index_.try_emplace(cells, rows_.size());
+    if (fresh) rows_.emplace_back(std::move(cells), 0);
+    ++rows_[it->second].second;
+  }
+  void AppendTo(TextTable* table) const {
+    for (const auto& [cells, count] : rows_) {
+      std::vector<std::string> row = {"  " + cells[0], absl::StrCat(count)};
+      row.insert(row.end(), cells.begin() + 1, cells.end());
+      table->AddRow(std::move(row));
+    }
+  }
+
+ private:
+  std::map<std::vector<std::string>, size_t> index_;
+  std::vector<std::pair<std::vector<std::string>, int>> rows_;
+};
+
+}  // namespace
+
+std::string SpecSummary(const Spec& spec) {
+  std::string text = absl::StrCat(spec.method, " int", spec.levels.bits, " ");
+  if (spec.partition.granularity == Granularity::kGroup) {
+    absl::StrAppend(&text, "g", spec.partition.group_size);
+  } else {
+    absl::StrAppend(&text, "per-", GranularityName(spec.partition.granularity));
+  }
+  absl::StrAppend(&text, " ", SymmetryName(spec.levels.symmetry), " ", DTypeName(spec.scale_dtype));
+  if (spec.fit.kind != FitKind::kMinMax) absl::StrAppend(&text, " ", FitKindName(spec.fit.kind));
+  if (spec.solve.solver == Solver::kGptq) absl::StrAppend(&text, " ", OrderName(spec.solve.order));
+  return text;
+}
+
+std::string DescribePlan(const QuantizePlan& plan, const RunEstimate& estimate, bool verbose) {
+  CountedRows quantized;
+  CountedRows kept;
+  int kept_count = 0;
+  uint64_t source_bytes = 0;
+  for (const TensorChoice& choice : plan.selection.choices) {
+    const StoredTensor& stored = *plan.checkpoint.tensors()[choice.tensor].stored;
+    const std::string name = verbose ? choice.name : WithoutNumbers(choice.name);
+    const std::string shape = absl::StrCat(stored.dtype_name, " ", ShapeString(stored.shape));
+    if (choice.quantize) {
+      quantized.Add({name, shape, SpecSummary(choice.spec)});
+      source_bytes += stored.size();
+    } else {
+      kept.Add({name, shape, choice.reason});
+      ++kept_count;
+    }
+  }
+  TextTable done({{"quantized", true}, {"count"}, {"source", true}, {"as", true}});
+  quantized.AppendTo(&done);
+  std::string text = done.Text();
+  if (kept_count > 0) {
+    TextTable rest({{"left as it is", true}, {"count"}, {"source", true}, {"why", true}});
+    kept.AppendTo(&rest);
+    absl::StrAppend(&text, "\n", rest.Text());
+  }
+  for (const std::string& warning : plan.selection.warnings) {
+    absl::StrAppend(&text, "\nwarning: ", warning, "\n");
+  }
+  absl::StrAppend(&text, "\n", plan.selection.quantized(), " of ", plan.selection.choices.size(),
+                  " tensors in ", plan.groups.size(), " requests; layout ", plan.layout->name(),
+                  "; ", HumanBytes(source_bytes), " become ", HumanBytes(estimate.result_bytes),
+                  "; folder ", HumanBytes(plan.output->TotalBytes()), "\npredicted: upload ",
+                  HumanBytes(estimate.upload_bytes), ", peak on the server ",
+                  HumanBytes(estimate.largest_peak_bytes), " of ",
+                  HumanBytes(estimate.budget_bytes), ", work ", HumanSeconds(estimate.seconds),
+                  "\n");
+  return text;
+}
+
+}  // namespace quantd::cli

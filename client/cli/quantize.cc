@@ -1,0 +1,326 @@
+#include "client/cli/quantize.h"
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "client/cli/exit_codes.h"
+#include "client/cli/job_runs.h"
+#include "client/cli/quantize_plan.h"
+#include "client/cli/text_table.h"
+#include "client/files/durable_file.h"
+#include "client/files/output_writer.h"
+#include "workers/core/status_macros.h"
+
+namespace quantd::cli {
+namespace {
+
+// The part of a group that is still to do.
+struct PendingGroup {
+  std::vector<int> modules;
+  const GroupPlan* plan = nullptr;
+  double seconds = 0;  // predicted
+};
+
+std::vector<PendingGroup> PendingGroups(const QuantizePlan& plan, const RunEstimate& estimate,
+                                        const OutputWriter& writer) {
+  const std::vector<int> pending = writer.Pending();
+  const std::set<int> open(pending.begin(), pending.end());
+  std::vector<PendingGroup> groups;
+  for (size_t g = 0; g < plan.groups.size(); ++g) {
+    PendingGroup group;
+    group.plan = &plan.groups[g];
+    group.seconds = estimate.group_seconds[g];
+    for (int m : plan.groups[g].modules) {
+      if (open.count(m) != 0) group.modules.push_back(m);
+    }
+    if (!group.modules.empty()) groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+class QuantizeRun {
+ public:
+  QuantizeRun(const QuantizeFlags& flags, Environment* env) : flags_(flags), env_(env) {}
+
+  int Run();
+
+ private:
+  absl::Status Prepare();
+  absl::Status Work();
+  client::Attempt Try(int index, int attempt, client::JobClient* client);
+  absl::Status Take(int index, client::JobAnswer answer);
+  absl::Status Collect();
+  absl::Status WriteReports(bool into_folder);
+  int Conclude();
+
+  uint64_t SourceBytes(const std::vector<int>& modules) const;
+  int done() const { return total() - static_cast<int>(writer_->Pending().size()); }
+  int total() const { return static_cast<int>(plan_->output->modules().size()); }
+
+  const QuantizeFlags& flags_;
+  Environment* env_;
+  std::unique_ptr<QuantizePlan> plan_;
+  std::unique_ptr<client::Connection> connection_;
+  RunEstimate estimate_;
+  std::unique_ptr<OutputWriter> writer_;
+  std::vector<PendingGroup> groups_;
+  std::unique_ptr<ProgressDisplay> display_;
+  const std::string run_id_ = NewRunId();
+  const absl::Time start_ = absl::Now();
+  std::map<int, LayerRecord> rejected_;  // by module
+  std::vector<LayerRecord> records_;     // one per module at the end
+};
+
+// A report that cannot be written should be known before hours of work, not after.
+absl::Status CheckReportPath(const std::string& path) {
+  if (path.empty()) return absl::OkStatus();
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  std::error_code error;
+  if (parent.empty() || std::filesystem::is_directory(parent, error)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--report: there is no folder \"", parent.string(), "\""));
+}
+
+absl::Status QuantizeRun::Prepare() {
+  QUANTD_RETURN_IF_ERROR(CheckReportPath(flags_.report));
+  QUANTD_ASSIGN_OR_RETURN(plan_, MakeQuantizePlan(flags_));
+  QUANTD_ASSIGN_OR_RETURN(connection_, env_->connect(flags_.connection.channel));
+  QUANTD_ASSIGN_OR_RETURN(estimate_, EstimateRun(plan_.get(), connection_.get()));
+  *env_->out << DescribePlan(*plan_, estimate_, flags_.verbose) << std::flush;
+  return absl::OkStatus();
+}
+
+uint64_t QuantizeRun::SourceBytes(const std::vector<int>& modules) const {
+  uint64_t bytes = 0;
+  for (int m : modules) {
+    bytes += plan_->checkpoint.Find(plan_->output->modules()[m].weight)->stored->size();
+  }
+  return bytes;
+}
+
+absl::Status QuantizeRun::Work() {
+  groups_ = PendingGroups(*plan_, estimate_, *writer_);
+  uint64_t bytes = 0;
+  int tensors = 0;
+  for (const PendingGroup& group : groups_) {
+    bytes += SourceBytes(group.modules);
+    tensors += static_cast<int>(group.modules.size());
+  }
+  display_ = std::make_unique<ProgressDisplay>(env_->err, env_->terminal, tensors, bytes,
+                                               [] { return absl::Now(); });
+  if (tensors < total()) {
+    display_->Say(
+        absl::StrCat("resuming: ", total() - tensors, " of ", total(), " layers are done"));
+  }
+  client::Submitter submitter(connection_.get(), SubmitOptionsFrom(flags_.connection), env_->stop);
+  absl::Status status = submitter.Run(
+      static_cast<int>(groups_.size()),
+      [this](int index, int attempt, client::JobClient* client) {
+        return Try(index, attempt, client);
+      },
+      [this](int index, client::JobAnswer answer) { return Take(index, std::move(answer)); },
+      TellRetries(display_.get(), flags_.verbose));
+  display_->Close();
+  return status;
+}
+
+client::Attempt QuantizeRun::Try(int index, int attempt, client::JobClient* client) {
+  const PendingGroup& group = groups_[index];
+  GroupRequest request =
+      MakeRequest(*plan_, group.modules, group.plan->statistics, JobId(run_id_, index, attempt));
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < request.bytes.size(); ++i) {
+    bytes += request.bytes[i].size();
+    if (request.job.tensors[i].role == Role::kWeight) {
+      request.job.tensors[i].digest = DigestOf(request.bytes[i]);
+    }
+  }
+  client::CallOptions options;
+  options.deadline = DeadlineFor(flags_.connection, group.seconds, bytes);
+  client::Attempt result = client->Quantize(request.job, request.bytes, options);
+  if (result.failure.status.ok() &&
+      result.answer.final.report.tensors.size() != group.modules.size()) {
+    result.failure.status = absl::InternalError(
+        absl::StrCat("the server reported on ", result.answer.final.report.tensors.size(),
+                     " weights of ", group.modules.size()));
+  }
+  if (!result.failure.status.ok()) {
+    const std::string& name = plan_->output->modules()[group.modules.front()].weight;
+    result.failure.status =
+        absl::Status(result.failure.status.code(),
+                     absl::StrCat(name, group.modules.size() > 1 ? " and others: " : ": ",
+                                  std::string(result.failure.status.message())));
+  }
+  return result;
+}
+
+absl::Status QuantizeRun::Take(int index, client::JobAnswer answer) {
+  const PendingGroup& group = groups_[index];
+  for (size_t w = 0; w < group.modules.size(); ++w) {
+    const int m = group.modules[w];
+    const PlannedModule& module = plan_->output->modules()[m];
+    LayerRecord record;
+    record.report = answer.final.report.tensors[w];
+    record.spec = module.spec;
+    record.calibration_tokens = answer.final.report.calibration_tokens;
+    record.build_id = answer.final.build_id;
+    record.seconds = answer.final.report.seconds;
+    if (record.report.outcome == Outcome::kRejected) {
+      display_->Say(absl::StrCat(record.report.name, ": REJECTED: ", record.report.reason));
+      rejected_[m] = std::move(record);
+      continue;
+    }
+    std::vector<PackedView> views;
+    for (const client::ReceivedTensor& tensor : answer.tensors) {
+      if (tensor.weight != static_cast<int>(w)) continue;
+      PackedDecl decl{
+          tensor.decl.name.substr(std::min(module.module.size(), tensor.decl.name.size())),
+          tensor.decl.dtype, tensor.decl.shape};
+      views.push_back({std::move(decl), {tensor.bytes.data(), tensor.bytes.size()}});
+    }
+    QUANTD_RETURN_IF_ERROR(
+        writer_->WriteModule(m, views, LayerToJson(record, /*run=*/true).dump()));
+    plan_->checkpoint.Release(*plan_->checkpoint.Find(module.weight));
+  }
+  for (const Statistic& statistic : group.plan->statistics) plan_->statistics->Release(statistic);
+  display_->Done(static_cast<int>(group.modules.size()), SourceBytes(group.modules));
+  return absl::OkStatus();
+}
+
+absl::Status QuantizeRun::Collect() {
+  for (int m = 0; m < total(); ++m) {
+    auto it = rejected_.find(m);
+    if (it != rejected_.end()) {
+      records_.push_back(it->second);
+      continue;
+    }
+    QUANTD_ASSIGN_OR_RETURN(std::string text, writer_->ReportJson(m));
+    QUANTD_ASSIGN_OR_RETURN(LayerRecord record,
+                            LayerFromJson(Json::parse(text, nullptr, /*allow_exceptions=*/false)));
+    record.spec = plan_->output->modules()[m].spec;
+    records_.push_back(std::move(record));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status QuantizeRun::WriteReports(bool into_folder) {
+  const std::string layout(plan_->layout->name());
+  if (into_folder) {
+    QUANTD_RETURN_IF_ERROR(
+        WriteDurably(flags_.out_dir + "/" + kReportName,
+                     ReportToJson(layout, records_, Json(nullptr)).dump(2) + "\n"));
+  }
+  if (flags_.report.empty()) return absl::OkStatus();
+  Json run = {{"seconds", absl::ToDoubleSeconds(absl::Now() - start_)},
+              {"predicted_seconds", estimate_.seconds},
+              {"predicted_peak_bytes", estimate_.largest_peak_bytes},
+              {"requests", plan_->groups.size()},
+              {"jobs_in_flight", flags_.connection.jobs},
+              {"embedded_server", flags_.connection.channel.target.empty()}};
+  absl::StatusOr<v1::GetCapabilitiesResponse> server =
+      client::GetCapabilities(connection_->channel());
+  if (server.ok()) {
+    run["server"] = {{"build_id", server->build_id()},
+                     {"cpu", server->cpu()},
+                     {"blas", server->blas()},
+                     {"worker_threads", server->worker_threads()},
+                     {"budget_bytes", server->budget_bytes()}};
+  }
+  return WriteDurably(flags_.report, ReportToJson(layout, records_, run).dump(2) + "\n");
+}
+
+// Applies the policy to what came back, and finishes the folder if it allows.
+int QuantizeRun::Conclude() {
+  if (absl::Status status = Collect(); !status.ok()) return Fail(status, env_);
+  *env_->out << "\n" << LayerTable(records_) << std::flush;
+  const ReportTotals totals = TotalsOf(records_);
+  const bool stays_open = totals.rejected > 0 || (totals.degraded > 0 && !flags_.accept_degraded);
+  if (absl::Status status = WriteReports(!stays_open); !status.ok()) return Fail(status, env_);
+  if (stays_open) {
+    for (const LayerRecord& record : records_) {
+      if (record.report.outcome == Outcome::kOk) continue;
+      *env_->err << "error: " << record.report.name << ": "
+                 << std::string(OutcomeName(record.report.outcome)) << ": " << record.report.reason
+                 << "\n";
+    }
+    *env_->err << done() << " of " << total()
+               << " layers are safe in the folder, which stays open; ";
+    if (totals.rejected > 0) {
+      *env_->err << "mend the input and run again\n";
+      return kExitBadInput;
+    }
+    *env_->err << "take them with --resume --on-degraded accept\n";
+    return kExitDegraded;
+  }
+  if (absl::Status status = writer_->Finish(); !status.ok()) {
+    return EndEarly(status, done(), total(), true, env_);
+  }
+  *env_->out << "\n"
+             << totals.weights << " layers, " << HumanCount(totals.parameters) << " weights at "
+             << absl::StrFormat("%.3f", totals.all_in_bits_per_weight) << " bits each, in "
+             << HumanSeconds(absl::ToDoubleSeconds(absl::Now() - start_)) << ": " << flags_.out_dir
+             << "\n";
+  return kExitOk;
+}
+
+int QuantizeRun::Run() {
+  if (absl::Status status = Prepare(); !status.ok()) {
+    return EndEarly(status, 0, 0, /*has_folder=*/false, env_);
+  }
+  if (flags_.dry_run) return kExitOk;
+  OpenOutputOptions options;
+  options.resume = flags_.resume;
+  absl::StatusOr<std::unique_ptr<OutputWriter>> writer =
+      OutputWriter::Open(*plan_->output, plan_->checkpoint, flags_.out_dir, options);
+  if (!writer.ok()) return Fail(writer.status(), env_);
+  writer_ = *std::move(writer);
+  if (absl::Status status = Work(); !status.ok()) {
+    return EndEarly(status, done(), total(), /*has_folder=*/true, env_);
+  }
+  return Conclude();
+}
+
+// The error people compare: of the outputs where H is known, of the weights elsewhere.
+double MainError(const ErrorMeasures& m) {
+  return m.output_relative_error.value_or(m.weight_relative_error);
+}
+
+}  // namespace
+
+int RunQuantize(const QuantizeFlags& flags, Environment* env) {
+  return QuantizeRun(flags, env).Run();
+}
+
+std::string LayerTable(const std::vector<LayerRecord>& records) {
+  TextTable table({{"layer", true},
+                   {"shape"},
+                   {"method", true},
+                   {"bits"},
+                   {"bpw"},
+                   {"of", true},
+                   {"RTN error"},
+                   {"error"},
+                   {"SQNR dB"},
+                   {"outcome", true}});
+  for (const LayerRecord& record : records) {
+    const TensorReport& r = record.report;
+    const bool delivered = r.outcome != Outcome::kRejected;
+    std::string outcome(OutcomeName(r.outcome));
+    if (!r.reason.empty()) absl::StrAppend(&outcome, ": ", r.reason);
+    table.AddRow({ModuleName(r.name), absl::StrCat(r.rows, "x", r.cols), record.spec.method,
+                  absl::StrCat(record.spec.levels.bits),
+                  delivered ? absl::StrFormat("%.3f", r.all_in_bits_per_weight) : "-",
+                  r.error.output_relative_error ? "outputs" : "weights",
+                  r.rtn_baseline ? ErrorNumber(MainError(*r.rtn_baseline)) : "-",
+                  delivered ? ErrorNumber(MainError(r.error)) : "-",
+                  delivered ? absl::StrFormat("%.2f", r.error.sqnr_db) : "-", outcome});
+  }
+  return table.Text();
+}
+
+}  // namespace quantd::cli

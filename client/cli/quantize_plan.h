@@ -1,0 +1,76 @@
+// Everything about a quantization run that is settled before the first byte is sent.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/cli/command_line.h"
+#include "client/cli/recipe.h"
+#include "client/files/checkpoint.h"
+#include "client/files/output_plan.h"
+#include "client/files/selection.h"
+#include "client/files/statistics.h"
+#include "client/lib/channel.h"
+#include "client/lib/queries.h"
+#include "workers/core/job.h"
+
+namespace quantd::cli {
+
+// Modules that travel in one request: same spec, same statistics.
+struct GroupPlan {
+  std::vector<int> modules;           // indices into QuantizePlan::output.modules()
+  std::vector<Statistic> statistics;  // sent with them: H or X, or nothing
+};
+
+// Not movable: later objects point into earlier ones.
+struct QuantizePlan {
+  QuantizePlan(Checkpoint c, const Layout* l) : checkpoint(std::move(c)), layout(l) {}
+  QuantizePlan(const QuantizePlan&) = delete;
+  QuantizePlan& operator=(const QuantizePlan&) = delete;
+
+  Checkpoint checkpoint;
+  const Layout* layout;
+  std::unique_ptr<Statistics> statistics;  // null without --statistics
+  Selection selection;
+  std::unique_ptr<OutputPlan> output;
+  std::vector<GroupPlan> groups;  // in the order of modules
+};
+
+// Reads headers, recipe and statistics and decides. INVALID_ARGUMENT, NOT_FOUND or
+// FAILED_PRECONDITION naming tensor, field and value; several offending tensors are listed
+// together.
+absl::StatusOr<std::unique_ptr<QuantizePlan>> MakeQuantizePlan(const QuantizeFlags& flags);
+
+// A request for some modules of a group, and the bytes of its tensors.
+struct GroupRequest {
+  QuantizeJob job;
+  std::vector<absl::Span<const std::byte>> bytes;
+};
+GroupRequest MakeRequest(const QuantizePlan& plan, const std::vector<int>& modules,
+                         const std::vector<Statistic>& statistics, const std::string& job_id);
+
+// What the whole run needs, by the server's own prediction.
+struct RunEstimate {
+  uint64_t upload_bytes = 0;
+  uint64_t result_bytes = 0;
+  uint64_t largest_peak_bytes = 0;  // of one job
+  uint64_t budget_bytes = 0;
+  double seconds = 0;  // of work, one job after the other
+  std::vector<double> group_seconds;
+};
+
+// Asks the server about each kind of group, once. Groups that do not fit its budget are split;
+// RESOURCE_EXHAUSTED naming the weight when one alone does not fit.
+absl::StatusOr<RunEstimate> EstimateRun(QuantizePlan* plan, client::Connection* connection);
+
+// What is quantized, what stays and why, what it will cost. `verbose`: every tensor by name, else
+// layers that differ only by a number share a line.
+std::string DescribePlan(const QuantizePlan& plan, const RunEstimate& estimate, bool verbose);
+
+// "gptq int4 g128 symmetric-minmax F16 act-order".
+std::string SpecSummary(const Spec& spec);
+
+}  // namespace quantd::cli

@@ -1,0 +1,313 @@
+#include "client/files/output_plan.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "workers/core/status_macros.h"
+
+namespace quantd {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr char kConfigKey[] = "quantization_config";
+constexpr char kOldConfigKey[] = "compression_config";
+
+std::string Quoted(const std::string& text) {
+  return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string PrettyFile(const Json& json) {
+  return absl::StrCat(json.dump(2, ' ', false, Json::error_handler_t::replace), "\n");
+}
+
+// Everything before the last dot: the module a tensor belongs to.
+std::string OwnerOf(const std::string& name) {
+  const size_t dot = name.rfind('.');
+  return dot == std::string::npos ? name : name.substr(0, dot);
+}
+
+// Every field of a spec; two specs that give different bytes give different texts.
+std::string SpecText(const Spec& s) {
+  const auto number = [](double v) { return absl::StrFormat("%a", v); };
+  return absl::StrJoin(
+      std::make_tuple(s.method, s.levels.bits, SymmetryName(s.levels.symmetry),
+                      GranularityName(s.partition.granularity), s.partition.group_size,
+                      TailPolicyName(s.partition.tail), FitKindName(s.fit.kind), s.fit.steps,
+                      number(s.fit.shrink_to), number(s.fit.norm), DTypeName(s.scale_dtype),
+                      SolverName(s.solve.solver), OrderName(s.solve.order),
+                      GroupTimingName(s.solve.timing), FactorizationName(s.solve.factorization),
+                      s.solve.block_columns, number(s.solve.damping.fraction),
+                      number(s.solve.damping.step), number(s.solve.damping.limit),
+                      s.solve.descent_passes, s.solve.fallback_descent_passes),
+      ",");
+}
+
+// The dense weight's modules that a loader must leave alone.
+std::vector<std::string> DenseLinears(const Checkpoint& checkpoint, const Selection& selection) {
+  std::vector<std::string> out;
+  bool has_head = false;
+  for (const TensorChoice& choice : selection.choices) {
+    if (choice.dense_linear) out.push_back(choice.module);
+    has_head |= absl::EndsWith(choice.module, "lm_head");
+  }
+  if (has_head) return out;
+  // A tied head stores no tensor, yet loaders build a linear module for it.
+  const auto it = checkpoint.config().find("architectures");
+  if (it == checkpoint.config().end() || !it->is_array()) return out;
+  for (const Json& name : *it) {
+    if (!name.is_string()) continue;
+    const std::string& text = name.get_ref<const std::string&>();
+    for (absl::string_view kind : {"ForCausalLM", "LMHeadModel", "ForConditionalGeneration"}) {
+      if (absl::StrContains(text, kind)) {
+        out.push_back("lm_head");
+        return out;
+      }
+    }
+  }
+  return out;
+}
+
+absl::Status CheckUnquantized(const Checkpoint& checkpoint) {
+  for (const char* key : {kConfigKey, kOldConfigKey}) {
+    const auto it = checkpoint.config().find(key);
+    if (it != checkpoint.config().end() && !it->is_null()) {
+      return absl::InvalidArgumentError(absl::StrCat(checkpoint.dir(), "/config.json: has '", key,
+                                                     "': the model is quantized already"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string LayOutSafetensors(std::vector<PlannedTensor*>& members) {
+  std::sort(members.begin(), members.end(), [](const PlannedTensor* a, const PlannedTensor* b) {
+    const int x = SafetensorsRank(a->dtype_name), y = SafetensorsRank(b->dtype_name);
+    return x != y ? x > y : a->name < b->name;
+  });
+  std::string json = R"({"__metadata__":{"format":"pt"})";
+  uint64_t at = 0;
+  for (PlannedTensor* t : members) {
+    absl::StrAppend(&json, ",", Quoted(t->name), R"(:{"dtype":")", t->dtype_name, R"(","shape":[)",
+                    absl::StrJoin(t->shape, ","), R"(],"data_offsets":[)", at, ",", at + t->bytes,
+                    "]}");
+    t->offset = at;
+    at += t->bytes;
+  }
+  json.push_back('}');
+  json.resize((json.size() + 7) / 8 * 8, ' ');
+  std::string header(8, '\0');
+  for (int i = 0; i < 8; ++i) header[i] = static_cast<char>(json.size() >> (8 * i) & 0xFF);
+  header += json;
+  for (PlannedTensor* t : members) t->offset += header.size();
+  return header;
+}
+
+absl::StatusOr<OutputPlan> OutputPlan::ForQuantize(const Checkpoint& checkpoint,
+                                                   const Selection& selection, const Layout& layout,
+                                                   const OutputOptions& options) {
+  QUANTD_RETURN_IF_ERROR(CheckUnquantized(checkpoint));
+  OutputPlan plan;
+  std::vector<bool> replaced(checkpoint.tensors().size(), false);
+  std::vector<ConfigModule> in_config;
+  for (const TensorChoice& choice : selection.choices) {
+    if (!choice.quantize) continue;
+    replaced[choice.tensor] = true;
+    PlannedModule module;
+    module.module = choice.module;
+    module.weight = choice.name;
+    module.source = {choice.tensor};
+    module.rows = choice.rows;
+    module.cols = choice.cols;
+    module.spec = choice.spec;
+    module.decls = layout.Declare(choice.spec, choice.rows, choice.cols);
+    plan.modules_.push_back(std::move(module));
+    in_config.push_back({choice.module, choice.rows, choice.cols, choice.spec});
+  }
+  if (in_config.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(checkpoint.dir(), ": no tensor is selected for quantization"));
+  }
+  QUANTD_RETURN_IF_ERROR(plan.LayOut(checkpoint, replaced, options));
+  QUANTD_ASSIGN_OR_RETURN(
+      const Json object,
+      MakeQuantizationConfig(layout.name(), in_config, DenseLinears(checkpoint, selection)));
+  Json config = checkpoint.config();
+  config[kConfigKey] = object;
+  plan.config_json_ = PrettyFile(config);
+  if (absl::StartsWith(layout.name(), "gptq")) plan.quantize_config_json_ = PrettyFile(object);
+  plan.ComputeDigest(checkpoint, layout.name(), options);
+  return plan;
+}
+
+absl::StatusOr<OutputPlan> OutputPlan::ForDequantize(const Checkpoint& checkpoint,
+                                                     absl::Span<const QuantizedModule> modules,
+                                                     DType dtype, const OutputOptions& options) {
+  if (!IsRealDType(dtype)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("dense dtype ", DTypeName(dtype), ", expected F32, F16 or BF16"));
+  }
+  if (modules.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(checkpoint.dir(), ": has no quantized module"));
+  }
+  OutputPlan plan;
+  std::vector<bool> replaced(checkpoint.tensors().size(), false);
+  for (const QuantizedModule& quantized : modules) {
+    PlannedModule module;
+    module.module = quantized.module;
+    module.weight = absl::StrCat(quantized.module, ".weight");
+    module.source = quantized.tensors;
+    module.rows = quantized.rows;
+    module.cols = quantized.cols;
+    module.spec = quantized.spec;
+    module.decls = {{".weight", dtype, {quantized.rows, quantized.cols}}};
+    for (int i : quantized.tensors) replaced[i] = true;
+    plan.modules_.push_back(std::move(module));
+  }
+  QUANTD_RETURN_IF_ERROR(plan.LayOut(checkpoint, replaced, options));
+  Json config = checkpoint.config();
+  config.erase(kConfigKey);
+  config.erase(kOldConfigKey);
+  plan.config_json_ = PrettyFile(config);
+  plan.ComputeDigest(checkpoint, "dense", options);
+  return plan;
+}
+
+absl::Status OutputPlan::LayOut(const Checkpoint& checkpoint, const std::vector<bool>& replaced,
+                                const OutputOptions& options) {
+  absl::flat_hash_map<int, int> module_at;  // first source tensor -> module
+  for (size_t i = 0; i < modules_.size(); ++i) {
+    module_at[modules_[i].source.front()] = static_cast<int>(i);
+  }
+  // All tensors of one module stay together; modules keep the order in which they first appear.
+  std::vector<std::vector<int>> units;
+  absl::flat_hash_map<std::string, size_t> unit_of;
+  const auto add = [&](PlannedTensor tensor) {
+    const auto [it, fresh] = unit_of.try_emplace(OwnerOf(tensor.name), units.size());
+    if (fresh) units.emplace_back();
+    units[it->second].push_back(static_cast<int>(tensors_.size()));
+    tensors_.push_back(std::move(tensor));
+  };
+  for (size_t i = 0; i < checkpoint.tensors().size(); ++i) {
+    const StoredTensor& stored = *checkpoint.tensors()[i].stored;
+    if (!replaced[i]) {
+      add({stored.name, stored.dtype_name, stored.shape, stored.size(), 0, 0, static_cast<int>(i),
+           -1});
+    }
+    const auto it = module_at.find(static_cast<int>(i));
+    if (it == module_at.end()) continue;
+    PlannedModule& module = modules_[it->second];
+    for (const PackedDecl& decl : module.decls) {
+      const std::string name = absl::StrCat(module.module, decl.suffix);
+      QUANTD_ASSIGN_OR_RETURN(const uint64_t bytes, CheckedBytes(decl.shape, decl.dtype, name));
+      module.tensors.push_back(static_cast<int>(tensors_.size()));
+      add({name, std::string(DTypeName(decl.dtype)), decl.shape, bytes, 0, 0, -1, it->second});
+    }
+  }
+  absl::flat_hash_set<absl::string_view> names;
+  for (const PlannedTensor& t : tensors_) {
+    if (!names.insert(t.name).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("tensor '", t.name,
+                       "': the source has it already, so no packed tensor can take the name"));
+    }
+  }
+
+  std::vector<std::vector<int>> shards;
+  uint64_t filled = 0;
+  for (const std::vector<int>& unit : units) {
+    uint64_t bytes = 0;
+    for (int i : unit) bytes += tensors_[i].bytes;
+    if (shards.empty() || (filled > 0 && filled + bytes > options.max_shard_bytes)) {
+      shards.emplace_back();
+      filled = 0;
+    }
+    shards.back().insert(shards.back().end(), unit.begin(), unit.end());
+    filled += bytes;
+  }
+  files_.resize(shards.size());
+  for (size_t i = 0; i < shards.size(); ++i) {
+    QUANTD_RETURN_IF_ERROR(FillFile(shards[i], static_cast<int>(i)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OutputPlan::FillFile(const std::vector<int>& members, int file) {
+  PlannedFile& out = files_[file];
+  out.name = files_.size() == 1
+                 ? "model.safetensors"
+                 : absl::StrFormat("model-%05d-of-%05d.safetensors", file + 1, files_.size());
+  std::vector<PlannedTensor*> tensors;
+  for (int i : members) {
+    tensors_[i].file = file;
+    tensors.push_back(&tensors_[i]);
+  }
+  out.header = LayOutSafetensors(tensors);
+  if (out.header.size() - 8 > kMaxSafetensorsHeader) {
+    return absl::OutOfRangeError(absl::StrCat(out.name, ": header of ", out.header.size(),
+                                              " bytes is above the format's limit"));
+  }
+  out.size = out.header.size();
+  for (const PlannedTensor* t : tensors) out.size += t->bytes;
+  return absl::OkStatus();
+}
+
+uint64_t OutputPlan::TotalBytes() const {
+  uint64_t sum = 0;
+  for (const PlannedFile& f : files_) sum += f.size;
+  return sum;
+}
+
+uint64_t OutputPlan::TensorBytes() const {
+  uint64_t sum = 0;
+  for (const PlannedTensor& t : tensors_) sum += t.bytes;
+  return sum;
+}
+
+std::string OutputPlan::IndexJson() const {
+  if (files_.size() == 1) return "";
+  // The sorted kind of object: insertion into an ordered one takes linear time.
+  nlohmann::json json;
+  json["metadata"]["total_size"] = TensorBytes();
+  nlohmann::json& map = json["weight_map"] = nlohmann::json::object();
+  for (const PlannedTensor& t : tensors_) map[t.name] = files_[t.file].name;
+  return absl::StrCat(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace), "\n");
+}
+
+void OutputPlan::ComputeDigest(const Checkpoint& checkpoint, absl::string_view kind,
+                               const OutputOptions& options) {
+  DigestStream stream;
+  const auto add = [&](absl::string_view text) {
+    // The length in front keeps neighbouring fields from running into each other.
+    const std::string field = absl::StrCat(text.size(), ":", text, "\n");
+    stream.Add({reinterpret_cast<const std::byte*>(field.data()), field.size()});
+  };
+  add(QUANTD_VERSION);
+  add(kind);
+  add(options.inputs);
+  for (const CheckpointTensor& t : checkpoint.tensors()) {
+    add(t.name());
+    add(absl::StrCat(t.stored->dtype_name, ShapeString(t.stored->shape)));
+  }
+  for (const PlannedModule& m : modules_) {
+    add(m.module);
+    add(SpecText(m.spec));
+  }
+  for (const PlannedFile& f : files_) {
+    add(f.name);
+    add(f.header);
+  }
+  add(config_json_);
+  digest_ = stream.Finish();
+}
+
+}  // namespace quantd

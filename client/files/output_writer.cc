@@ -1,0 +1,457 @@
+#include "client/files/output_writer.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "workers/core/status_macros.h"
+
+namespace quantd {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool Exists(const std::string& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
+bool IsWithin(const fs::path& inner, const fs::path& outer) {
+  const auto [at, rest] = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end());
+  return at == outer.end();
+}
+
+// Copying the source's subfolders must not meet the output.
+absl::Status CheckApart(const std::string& source, const std::string& output) {
+  std::error_code error;
+  const fs::path a = fs::weakly_canonical(fs::absolute(source, error), error);
+  const fs::path b = fs::weakly_canonical(fs::absolute(output, error), error);
+  if (!IsWithin(a, b) && !IsWithin(b, a)) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("output folder ", output, " and source folder ",
+                                                    source, " must not contain each other"));
+}
+
+// Whole blocks up to `size`, so that a full disk shows before the work.
+absl::Status Preallocate(int fd, uint64_t size, const std::string& path) {
+  if (fallocate(fd, 0, 0, static_cast<off_t>(size)) != 0) {
+    // File systems without the call get a sparse file; CheckSpace() has looked at the free bytes.
+    if (errno != EOPNOTSUPP && errno != ENOSYS) {
+      return FileError(errno, absl::StrCat("cannot reserve ", size, " bytes for ", path));
+    }
+  }
+  if (ftruncate(fd, static_cast<off_t>(size)) != 0) {
+    return FileError(errno, absl::StrCat("cannot reserve ", size, " bytes for ", path));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+OutputWriter::OutputWriter(const OutputPlan& plan, const Checkpoint& checkpoint, std::string dir)
+    : plan_(plan),
+      checkpoint_(checkpoint),
+      dir_(std::move(dir)),
+      done_(plan.modules().size(), false),
+      reports_(plan.modules().size()) {}
+
+OutputWriter::~OutputWriter() {
+  for (int fd : fds_) close(fd);
+}
+
+std::string OutputWriter::PathOf(absl::string_view name) const {
+  return absl::StrCat(dir_, "/", name);
+}
+
+std::string OutputWriter::PartialOf(const PlannedFile& file) const {
+  return absl::StrCat(dir_, "/", file.name, kPartialSuffix);
+}
+
+absl::StatusOr<std::unique_ptr<OutputWriter>> OutputWriter::Open(const OutputPlan& plan,
+                                                                 const Checkpoint& checkpoint,
+                                                                 const std::string& dir,
+                                                                 const OpenOutputOptions& options) {
+  QUANTD_RETURN_IF_ERROR(CheckApart(checkpoint.dir(), dir));
+  std::error_code error;
+  if (Exists(dir) && !fs::is_directory(dir, error)) {
+    return absl::FailedPreconditionError(absl::StrCat(dir, ": is not a folder"));
+  }
+  std::unique_ptr<OutputWriter> writer(new OutputWriter(plan, checkpoint, dir));
+  const bool empty = !Exists(dir) || fs::is_empty(dir, error);
+  if (error) return FileError(error.value(), absl::StrCat("cannot list ", dir));
+  if (empty) {
+    QUANTD_RETURN_IF_ERROR(writer->Start());
+  } else if (options.resume) {
+    QUANTD_RETURN_IF_ERROR(writer->Resume());
+  } else {
+    return absl::FailedPreconditionError(absl::StrCat(
+        dir, ": is not empty: choose another folder",
+        Exists(writer->PathOf(kJournalName)) ? ", or continue its interrupted run with --resume"
+                                             : ""));
+  }
+  return writer;
+}
+
+absl::Status OutputWriter::Start() {
+  std::error_code error;
+  made_dir_ = !Exists(dir_);
+  if (made_dir_ && !fs::create_directories(dir_, error) && error) {
+    return FileError(error.value(), absl::StrCat("cannot create ", dir_));
+  }
+  // Before the journal: a folder that turns out too small is left as it was found.
+  absl::Status status = CheckSpace();
+  if (status.ok()) {
+    absl::StatusOr<std::unique_ptr<Journal>> journal = Journal::Create(dir_, plan_.digest());
+    status = journal.status();
+    if (journal.ok()) {
+      journal_ = *std::move(journal);
+      status = Reserve();
+    }
+  }
+  if (!status.ok()) Discard();
+  return status;
+}
+
+void OutputWriter::Discard() {
+  if (journal_ != nullptr) {
+    for (const PlannedFile& file : plan_.files()) unlink(PartialOf(file).c_str());
+    journal_->Remove().IgnoreError();
+  }
+  if (made_dir_) rmdir(dir_.c_str());
+}
+
+absl::Status OutputWriter::Resume() {
+  std::vector<JournalEntry> entries;
+  absl::StatusOr<std::unique_ptr<Journal>> journal =
+      Journal::Reopen(dir_, plan_.digest(), &entries);
+  if (absl::IsNotFound(journal.status())) {
+    return absl::FailedPreconditionError(journal.status().message());
+  }
+  QUANTD_RETURN_IF_ERROR(journal.status());
+  journal_ = *std::move(journal);
+  // A kill during Finish may have left some files under their final names.
+  for (const PlannedFile& file : plan_.files()) {
+    if (Exists(PartialOf(file)) || !Exists(PathOf(file.name))) continue;
+    if (rename(PathOf(file.name).c_str(), PartialOf(file).c_str()) != 0) {
+      return FileError(errno, absl::StrCat("cannot rename ", PathOf(file.name)));
+    }
+  }
+  QUANTD_RETURN_IF_ERROR(CheckSpace());
+  QUANTD_RETURN_IF_ERROR(Reserve());
+
+  absl::flat_hash_map<std::string, int> by_name;
+  for (size_t i = 0; i < plan_.modules().size(); ++i) {
+    by_name[plan_.modules()[i].module] = static_cast<int>(i);
+  }
+  for (JournalEntry& entry : entries) {
+    const auto it = by_name.find(entry.module);
+    if (it == by_name.end()) continue;
+    QUANTD_ASSIGN_OR_RETURN(const bool valid, StillValid(entry, it->second));
+    if (!valid) continue;
+    absl::MutexLock lock(&mutex_);
+    done_[it->second] = true;
+    reports_[it->second] = std::move(entry.report_json);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OutputWriter::CheckSpace() const {
+  uint64_t needed = 0;
+  for (const PlannedFile& file : plan_.files()) {
+    struct stat info {};
+    const uint64_t have =
+        stat(PartialOf(file).c_str(), &info) == 0 ? static_cast<uint64_t>(info.st_blocks) * 512 : 0;
+    needed += file.size - std::min(file.size, have);
+  }
+  struct statvfs disk {};
+  if (statvfs(dir_.c_str(), &disk) != 0) {
+    return FileError(errno, absl::StrCat("cannot ask for the free space of ", dir_));
+  }
+  const uint64_t free = static_cast<uint64_t>(disk.f_bavail) * disk.f_frsize;
+  if (needed > free) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(dir_, ": the output needs ", needed, " bytes, the disk has ", free, " free"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OutputWriter::Reserve() {
+  for (const PlannedFile& file : plan_.files()) {
+    const absl::Status status = OpenFile(file);
+    if (absl::IsResourceExhausted(status)) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          status.message(), "; the whole output needs ", plan_.TotalBytes(), " bytes"));
+    }
+    QUANTD_RETURN_IF_ERROR(status);
+  }
+  return SyncFolder(dir_);
+}
+
+absl::Status OutputWriter::OpenFile(const PlannedFile& file) {
+  const std::string path = PartialOf(file);
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return FileError(errno, absl::StrCat("cannot create ", path));
+  fds_.push_back(fd);
+  QUANTD_RETURN_IF_ERROR(Preallocate(fd, file.size, path));
+  return WriteFully(
+      fd, 0, {reinterpret_cast<const std::byte*>(file.header.data()), file.header.size()}, path);
+}
+
+Digest OutputWriter::SourceDigest(const PlannedModule& module) const {
+  DigestStream stream;
+  for (int i : module.source) {
+    const CheckpointTensor& tensor = checkpoint_.tensors()[i];
+    stream.Add(checkpoint_.Bytes(tensor));
+    checkpoint_.Release(tensor);
+  }
+  return stream.Finish();
+}
+
+absl::StatusOr<Digest> OutputWriter::ReadBack(const PlannedTensor& tensor) const {
+  constexpr uint64_t kPiece = 4 << 20;
+  DigestStream stream;
+  std::vector<std::byte> buffer(std::min(kPiece, tensor.bytes));
+  for (uint64_t at = 0; at < tensor.bytes;) {
+    const ssize_t got = pread(fds_[tensor.file], buffer.data(),
+                              std::min<uint64_t>(buffer.size(), tensor.bytes - at),
+                              static_cast<off_t>(tensor.offset + at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      return FileError(got < 0 ? errno : EIO,
+                       absl::StrCat("cannot read tensor '", tensor.name, "' back from ",
+                                    PartialOf(plan_.files()[tensor.file])));
+    }
+    stream.Add(absl::MakeConstSpan(buffer.data(), static_cast<size_t>(got)));
+    at += got;
+  }
+  return stream.Finish();
+}
+
+absl::StatusOr<bool> OutputWriter::StillValid(const JournalEntry& entry, int module) const {
+  const PlannedModule& planned = plan_.modules()[module];
+  if (entry.digests.size() != planned.tensors.size()) return false;
+  for (size_t i = 0; i < planned.tensors.size(); ++i) {
+    QUANTD_ASSIGN_OR_RETURN(const Digest digest, ReadBack(plan_.tensors()[planned.tensors[i]]));
+    if (digest != entry.digests[i]) return false;
+  }
+  if (SourceDigest(planned) != entry.source) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("tensor '", checkpoint_.tensors()[planned.source.front()].name(),
+                     "': the source's bytes have changed since ", dir_,
+                     " was begun; choose another output folder"));
+  }
+  return true;
+}
+
+std::vector<int> OutputWriter::Pending() const {
+  absl::MutexLock lock(&mutex_);
+  std::vector<int> out;
+  for (size_t i = 0; i < done_.size(); ++i) {
+    if (!done_[i]) out.push_back(static_cast<int>(i));
+  }
+  return out;
+}
+
+absl::StatusOr<std::string> OutputWriter::ReportJson(int module) const {
+  if (module < 0 || module >= static_cast<int>(plan_.modules().size())) {
+    return absl::OutOfRangeError(absl::StrCat("module index ", module));
+  }
+  absl::MutexLock lock(&mutex_);
+  if (!done_[module]) {
+    return absl::NotFoundError(
+        absl::StrCat("module '", plan_.modules()[module].module, "' is not finished"));
+  }
+  return reports_[module];
+}
+
+absl::Status OutputWriter::CheckModule(int module) const {
+  if (module < 0 || module >= static_cast<int>(plan_.modules().size())) {
+    return absl::OutOfRangeError(absl::StrCat("module index ", module));
+  }
+  absl::MutexLock lock(&mutex_);
+  if (done_[module]) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("module '", plan_.modules()[module].module, "' is finished already"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OutputWriter::WriteAt(int file, uint64_t offset, absl::Span<const std::byte> bytes) {
+  return WriteFully(fds_[file], offset, bytes, PartialOf(plan_.files()[file]));
+}
+
+absl::Status OutputWriter::Write(int module, int index, uint64_t offset,
+                                 absl::Span<const std::byte> bytes) {
+  QUANTD_RETURN_IF_ERROR(CheckModule(module));
+  const PlannedModule& planned = plan_.modules()[module];
+  if (index < 0 || index >= static_cast<int>(planned.tensors.size())) {
+    return absl::OutOfRangeError(absl::StrCat("module '", planned.module, "': tensor index ", index,
+                                              " of ", planned.tensors.size()));
+  }
+  const PlannedTensor& tensor = plan_.tensors()[planned.tensors[index]];
+  if (offset > tensor.bytes || bytes.size() > tensor.bytes - offset) {
+    return absl::OutOfRangeError(absl::StrCat("tensor '", tensor.name, "': bytes ", offset, " + ",
+                                              bytes.size(), " pass its size of ", tensor.bytes));
+  }
+  return WriteAt(tensor.file, tensor.offset + offset, bytes);
+}
+
+absl::Status OutputWriter::CommitModule(int module, absl::Span<const Digest> digests,
+                                        absl::string_view report_json) {
+  QUANTD_RETURN_IF_ERROR(CheckModule(module));
+  const PlannedModule& planned = plan_.modules()[module];
+  if (digests.size() != planned.tensors.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("module '", planned.module,
+                                                   "': ", digests.size(), " digests for ",
+                                                   planned.tensors.size(), " tensors"));
+  }
+  if (!nlohmann::json::accept(report_json.begin(), report_json.end())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("module '", planned.module, "': report is not valid JSON"));
+  }
+  for (size_t i = 0; i < digests.size(); ++i) {
+    const PlannedTensor& tensor = plan_.tensors()[planned.tensors[i]];
+    QUANTD_ASSIGN_OR_RETURN(const Digest written, ReadBack(tensor));
+    if (written != digests[i]) {
+      return absl::DataLossError(absl::StrCat("tensor '", tensor.name,
+                                              "': written bytes have digest ", written.Hex(),
+                                              ", expected ", digests[i].Hex()));
+    }
+  }
+  // All tensors of a module lie in one file. Data first, then the line that vouches for it.
+  const int file = plan_.tensors()[planned.tensors.front()].file;
+  if (fdatasync(fds_[file]) != 0) {
+    return FileError(errno, absl::StrCat("cannot sync ", PartialOf(plan_.files()[file])));
+  }
+  QUANTD_RETURN_IF_ERROR(journal_->Append({planned.module,
+                                           SourceDigest(planned),
+                                           {digests.begin(), digests.end()},
+                                           std::string(report_json)}));
+  absl::MutexLock lock(&mutex_);
+  done_[module] = true;
+  reports_[module] = std::string(report_json);
+  return absl::OkStatus();
+}
+
+absl::Status OutputWriter::WriteModule(int module, absl::Span<const PackedView> tensors,
+                                       absl::string_view report_json) {
+  QUANTD_RETURN_IF_ERROR(CheckModule(module));
+  const PlannedModule& planned = plan_.modules()[module];
+  const auto fail = [&](absl::string_view what) {
+    return absl::InvalidArgumentError(absl::StrCat("module '", planned.module, "': ", what));
+  };
+  if (tensors.size() != planned.decls.size()) {
+    return fail(absl::StrCat(tensors.size(), " tensors, expected ", planned.decls.size()));
+  }
+  std::vector<Digest> digests;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const PackedDecl& got = tensors[i].decl;
+    const PackedDecl& want = planned.decls[i];
+    if (got.suffix != want.suffix || got.dtype != want.dtype || got.shape != want.shape) {
+      return fail(absl::StrCat("tensor ", i, " is '", got.suffix, "' ", DTypeName(got.dtype),
+                               ShapeString(got.shape), ", expected '", want.suffix, "' ",
+                               DTypeName(want.dtype), ShapeString(want.shape)));
+    }
+    const uint64_t bytes = plan_.tensors()[planned.tensors[i]].bytes;
+    if (tensors[i].bytes.size() != bytes) {
+      return fail(absl::StrCat("tensor '", got.suffix, "' has ", tensors[i].bytes.size(),
+                               " bytes, expected ", bytes));
+    }
+    QUANTD_RETURN_IF_ERROR(Write(module, static_cast<int>(i), 0, tensors[i].bytes));
+    digests.push_back(DigestOf(tensors[i].bytes));
+  }
+  return CommitModule(module, digests, report_json);
+}
+
+absl::Status OutputWriter::CopyTensors(const std::function<void(uint64_t)>& copied) {
+  for (const PlannedTensor& tensor : plan_.tensors()) {
+    if (tensor.source < 0) continue;
+    const CheckpointTensor& source = checkpoint_.tensors()[tensor.source];
+    QUANTD_RETURN_IF_ERROR(WriteAt(tensor.file, tensor.offset, checkpoint_.Bytes(source)));
+    checkpoint_.Release(source);
+    if (copied) copied(tensor.bytes);
+  }
+  absl::MutexLock lock(&mutex_);
+  copied_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status OutputWriter::CheckFiles() const {
+  absl::flat_hash_map<std::string, const PlannedTensor*> missing;
+  for (const PlannedTensor& t : plan_.tensors()) missing[t.name] = &t;
+  for (size_t f = 0; f < plan_.files().size(); ++f) {
+    const std::string path = PartialOf(plan_.files()[f]);
+    QUANTD_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(path));
+    const auto format = file.metadata().find("format");
+    if (format == file.metadata().end() || format->second != "pt") {
+      return absl::DataLossError(absl::StrCat(path, ": __metadata__: format is not 'pt'"));
+    }
+    for (const StoredTensor& t : file.tensors()) {
+      const auto it = missing.find(t.name);
+      if (it == missing.end() || it->second->file != static_cast<int>(f) ||
+          it->second->dtype_name != t.dtype_name || it->second->shape != t.shape) {
+        return absl::DataLossError(absl::StrCat(path, ": tensor '", t.name, "' is not as planned"));
+      }
+      missing.erase(it);
+    }
+  }
+  if (!missing.empty()) {
+    return absl::DataLossError(
+        absl::StrCat(dir_, ": tensor '", missing.begin()->first, "' was not written"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OutputWriter::Publish() {
+  for (const PlannedFile& file : plan_.files()) {
+    if (rename(PartialOf(file).c_str(), PathOf(file.name).c_str()) != 0) {
+      return FileError(errno, absl::StrCat("cannot rename ", PartialOf(file)));
+    }
+  }
+  const std::string index = plan_.IndexJson();
+  if (!index.empty()) {
+    QUANTD_RETURN_IF_ERROR(WriteDurably(PathOf("model.safetensors.index.json"), index));
+  }
+  if (!plan_.quantize_config_json().empty()) {
+    QUANTD_RETURN_IF_ERROR(
+        WriteDurably(PathOf("quantize_config.json"), plan_.quantize_config_json()));
+  }
+  return WriteDurably(PathOf("config.json"), plan_.config_json());
+}
+
+absl::Status OutputWriter::Finish() {
+  const std::vector<int> pending = Pending();
+  if (!pending.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(pending.size(), " modules are not finished, the first is '",
+                     plan_.modules()[pending.front()].module, "'"));
+  }
+  bool copied = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    copied = copied_;
+  }
+  if (!copied) QUANTD_RETURN_IF_ERROR(CopyTensors(nullptr));
+  for (size_t i = 0; i < fds_.size(); ++i) {
+    if (fsync(fds_[i]) != 0) {
+      return FileError(errno, absl::StrCat("cannot sync ", PartialOf(plan_.files()[i])));
+    }
+  }
+  QUANTD_RETURN_IF_ERROR(CheckFiles());
+  QUANTD_RETURN_IF_ERROR(CopyCompanions(checkpoint_.dir(), dir_));
+  QUANTD_RETURN_IF_ERROR(Publish());
+  QUANTD_RETURN_IF_ERROR(SyncFolder(dir_));
+  QUANTD_RETURN_IF_ERROR(journal_->Remove());
+  return SyncFolder(dir_);
+}
+
+}  // namespace quantd

@@ -1,0 +1,240 @@
+#include "client/files/quantization_config.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "workers/core/status_macros.h"
+
+namespace quantd {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// What loaders distinguish: bits, symmetric, granularity, group size, group index per column.
+using Scheme = std::tuple<int, bool, Granularity, int64_t, bool>;
+
+// True where columns of one group need not be neighbours, so that the file holds a group index.
+bool HasGroupIndex(const Spec& spec, int64_t cols) {
+  return spec.solve.solver == Solver::kGptq && spec.solve.timing == GroupTiming::kDynamic &&
+         spec.solve.order != Order::kNatural && spec.partition.GroupsPerRow(cols) > 1;
+}
+
+Scheme SchemeOf(const ConfigModule& module) {
+  const Partition& p = module.spec.partition;
+  return {module.spec.levels.bits, module.spec.levels.symmetric(), p.granularity,
+          p.granularity == Granularity::kGroup ? p.group_size : -1,
+          HasGroupIndex(module.spec, module.cols)};
+}
+
+// Modules by scheme, in the order in which the schemes first appear.
+std::vector<std::vector<const ConfigModule*>> ByScheme(absl::Span<const ConfigModule> modules) {
+  std::vector<std::vector<const ConfigModule*>> out;
+  std::map<Scheme, size_t> at;
+  for (const ConfigModule& module : modules) {
+    const auto [it, fresh] = at.try_emplace(SchemeOf(module), out.size());
+    if (fresh) out.emplace_back();
+    out[it->second].push_back(&module);
+  }
+  return out;
+}
+
+Json CompressedTensorsWeights(const Spec& spec) {
+  Json weights;
+  weights["num_bits"] = spec.levels.bits;
+  weights["type"] = "int";
+  weights["symmetric"] = spec.levels.symmetric();
+  switch (spec.partition.granularity) {
+    case Granularity::kTensor:
+      weights["strategy"] = "tensor";
+      break;
+    case Granularity::kGroup:
+      weights["strategy"] = "group";
+      weights["group_size"] = spec.partition.group_size;
+      break;
+    default:
+      weights["strategy"] = "channel";
+      break;
+  }
+  weights["dynamic"] = false;
+  weights["observer"] = "minmax";
+  return weights;
+}
+
+Json CompressedTensors(absl::Span<const ConfigModule> quantized,
+                       absl::Span<const std::string> dense_linears) {
+  Json out;
+  out["quant_method"] = "compressed-tensors";
+  out["version"] = "0.13.0";
+  out["format"] = "pack-quantized";
+  out["quantization_status"] = "compressed";
+  out["global_compression_ratio"] = nullptr;
+  out["kv_cache_scheme"] = nullptr;
+  out["ignore"] = Json::array();
+  for (const std::string& module : dense_linears) out["ignore"].push_back(module);
+  out["sparsity_config"] = Json::object();
+  out["transform_config"] = Json::object();
+  Json& groups = out["config_groups"] = Json::object();
+  const auto schemes = ByScheme(quantized);
+  for (size_t i = 0; i < schemes.size(); ++i) {
+    Json& group = groups[absl::StrCat("group_", i)];
+    Json targets = Json::array();
+    if (schemes.size() == 1) {
+      targets.push_back("Linear");
+    } else {
+      for (const ConfigModule* module : schemes[i]) targets.push_back(module->module);
+    }
+    group["targets"] = std::move(targets);
+    group["weights"] = CompressedTensorsWeights(schemes[i].front()->spec);
+    group["input_activations"] = nullptr;
+    group["output_activations"] = nullptr;
+  }
+  return out;
+}
+
+// A regular expression that matches `module` and nothing else.
+std::string ExactPattern(const std::string& module) {
+  std::string out = "^";
+  for (char c : module) {
+    if (!absl::ascii_isalnum(c) && c != '_' && static_cast<unsigned char>(c) < 0x80) out += '\\';
+    out += c;
+  }
+  return out + "$";
+}
+
+// "model.layers.3" and "self_attn.q_proj" of "model.layers.3.self_attn.q_proj"; both empty for a
+// module outside numbered blocks.
+std::pair<std::string, std::string> SplitBlock(const std::string& module) {
+  size_t at = 0;
+  while ((at = module.find('.', at)) != std::string::npos) {
+    const size_t end = module.find('.', at + 1);
+    if (end == std::string::npos) break;
+    const std::string word = module.substr(at + 1, end - at - 1);
+    if (!word.empty() && std::all_of(word.begin(), word.end(), absl::ascii_isdigit)) {
+      return {module.substr(0, end), module.substr(end + 1)};
+    }
+    at = end;
+  }
+  return {};
+}
+
+// Readers that quantize every linear layer of a block need the list of those that are; it holds for
+// all blocks alike. Null when nothing inside the blocks stays dense, or when blocks differ.
+Json ModulesInBlock(absl::Span<const ConfigModule> quantized,
+                    absl::Span<const std::string> dense_linears) {
+  std::set<std::string> inside, left;
+  for (const ConfigModule& module : quantized) {
+    const std::string name = SplitBlock(module.module).second;
+    if (name.empty()) return nullptr;
+    inside.insert(name);
+  }
+  for (const std::string& module : dense_linears) {
+    const std::string name = SplitBlock(module).second;
+    if (!name.empty()) left.insert(name);
+  }
+  if (left.empty()) return nullptr;
+  for (const std::string& name : left) {
+    if (inside.count(name) != 0) return nullptr;
+  }
+  Json names = Json::array();
+  for (const std::string& name : inside) names.push_back(name);
+  return Json::array({std::move(names)});
+}
+
+int64_t GptqGroupSize(const Spec& spec) {
+  return spec.partition.granularity == Granularity::kGroup ? spec.partition.group_size : -1;
+}
+
+Json Gptq(absl::string_view checkpoint_format, absl::Span<const ConfigModule> quantized,
+          absl::Span<const std::string> dense_linears) {
+  auto schemes = ByScheme(quantized);
+  // The most frequent scheme is the rule, the others are exceptions to it.
+  std::stable_sort(schemes.begin(), schemes.end(),
+                   [](const auto& a, const auto& b) { return a.size() > b.size(); });
+  const ConfigModule& main = *schemes.front().front();
+  const Solve& solve = main.spec.solve;
+  const bool is_gptq = solve.solver == Solver::kGptq;
+  Json out;
+  out["quant_method"] = "gptq";
+  out["bits"] = main.spec.levels.bits;
+  out["group_size"] = GptqGroupSize(main.spec);
+  out["desc_act"] = HasGroupIndex(main.spec, main.cols);
+  out["sym"] = main.spec.levels.symmetric();
+  out["lm_head"] = false;
+  out["checkpoint_format"] = checkpoint_format;
+  out["format"] = checkpoint_format;
+  out["pack_dtype"] = "int32";
+  out["true_sequential"] = false;
+  out["static_groups"] =
+      is_gptq && solve.order != Order::kNatural && solve.timing == GroupTiming::kStatic;
+  if (is_gptq && solve.damping.fraction > 0 && solve.damping.fraction < 1) {
+    out["damp_percent"] = solve.damping.fraction;
+  }
+  out["meta"]["quantizer"] = Json::array({absl::StrCat("quantd:", QUANTD_VERSION)});
+
+  Json dynamic = Json::object();
+  for (size_t i = 1; i < schemes.size(); ++i) {
+    for (const ConfigModule* module : schemes[i]) {
+      Json& rule = dynamic[absl::StrCat("+:", ExactPattern(module->module))];
+      rule["bits"] = module->spec.levels.bits;
+      rule["group_size"] = GptqGroupSize(module->spec);
+      rule["sym"] = module->spec.levels.symmetric();
+      rule["desc_act"] = HasGroupIndex(module->spec, module->cols);
+    }
+  }
+  // Only layers inside the blocks: readers leave the others alone by themselves.
+  for (const std::string& module : dense_linears) {
+    if (SplitBlock(module).second.empty()) continue;
+    dynamic[absl::StrCat("-:", ExactPattern(module))] = Json::object();
+  }
+  if (!dynamic.empty()) out["dynamic"] = std::move(dynamic);
+  Json in_block = ModulesInBlock(quantized, dense_linears);
+  if (!in_block.is_null()) out["modules_in_block_to_quantize"] = std::move(in_block);
+  return out;
+}
+
+Json Plain(absl::Span<const ConfigModule> quantized, absl::Span<const std::string> dense_linears) {
+  Json out;
+  out["quant_method"] = "quantd-plain";
+  out["version"] = 1;
+  out["ignore"] = Json::array();
+  for (const std::string& module : dense_linears) out["ignore"].push_back(module);
+  Json& modules = out["modules"] = Json::array();
+  for (const ConfigModule& m : quantized) {
+    Json entry;
+    entry["module"] = m.module;
+    entry["rows"] = m.rows;
+    entry["cols"] = m.cols;
+    entry["method"] = m.spec.method;
+    entry["bits"] = m.spec.levels.bits;
+    entry["symmetry"] = std::string(SymmetryName(m.spec.levels.symmetry));
+    entry["granularity"] = std::string(GranularityName(m.spec.partition.granularity));
+    if (m.spec.partition.granularity == Granularity::kGroup) {
+      entry["group_size"] = m.spec.partition.group_size;
+    }
+    entry["scale_dtype"] = std::string(DTypeName(m.spec.scale_dtype));
+    entry["group_index"] = HasGroupIndex(m.spec, m.cols);
+    modules.push_back(std::move(entry));
+  }
+  return out;
+}
+
+}  // namespace
+
+absl::StatusOr<Json> MakeQuantizationConfig(absl::string_view layout,
+                                            absl::Span<const ConfigModule> quantized,
+                                            absl::Span<const std::string> dense_linears) {
+  if (layout == "compressed-tensors") return CompressedTensors(quantized, dense_linears);
+  if (layout == "gptq") return Gptq("gptq", quantized, dense_linears);
+  if (layout == "gptq-v2") return Gptq("gptq_v2", quantized, dense_linears);
+  if (layout == "plain") return Plain(quantized, dense_linears);
+  return absl::InvalidArgumentError(absl::StrCat("layout '", layout, "' has no config object"));
+}
+
+}  // namespace quantd

@@ -1,0 +1,57 @@
+// The objects that tell a loader how a checkpoint is quantized: written for each layout, and read
+// back, also from files of other tools as far as the formats are documented.
+//
+// compressed-tensors: config.json `quantization_config`, format "pack-quantized".
+// gptq, gptq-v2: the same key with quant_method "gptq", and its content as quantize_config.json.
+// plain: quant_method "quantd-plain", one entry per module.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "client/files/checkpoint.h"
+#include "workers/core/packed.h"
+#include "workers/core/spec.h"
+#include "workers/pack/layout.h"
+
+namespace quantd {
+
+// What a config says about one module.
+struct ConfigModule {
+  std::string module;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  Spec spec;
+};
+
+// The object under "quantization_config". `quantized` is not empty and its specs are accepted by
+// the layout; `dense_linears` are the paths of linear layers that stay dense. INVALID_ARGUMENT for
+// a layout that has no config object.
+absl::StatusOr<nlohmann::ordered_json> MakeQuantizationConfig(
+    absl::string_view layout, absl::Span<const ConfigModule> quantized,
+    absl::Span<const std::string> dense_linears);
+
+// A module of a quantized folder, ready to be decoded.
+struct QuantizedModule {
+  std::string module;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  Spec spec;  // as far as the files tell: levels, partition, scale dtype; a method only for `plain`
+  const Layout* layout = nullptr;
+  std::vector<int> tensors;  // indices into Checkpoint::tensors(), in the order of Layout::Declare
+
+  // The packed tensors as views into `checkpoint`'s mapping.
+  std::vector<PackedView> Views(const Checkpoint& checkpoint) const;
+};
+
+// Every quantized module of a folder, in the order of names. INVALID_ARGUMENT naming module, field
+// and value when the config is missing, is of an unknown kind, or does not fit the tensors;
+// UNIMPLEMENTED for documented variants that quantd does not read (a stored weight_g_idx,
+// activations ...).
+absl::StatusOr<std::vector<QuantizedModule>> ReadQuantizedModules(const Checkpoint& checkpoint);
+
+}  // namespace quantd

@@ -1,0 +1,56 @@
+#include "client/lib/queries.h"
+
+#include <chrono>
+#include <utility>
+
+#include "grpcpp/client_context.h"
+#include "proto/wire/codec.h"
+#include "quantd/v1/quantization_service.grpc.pb.h"
+#include "workers/core/status_macros.h"
+
+namespace quantd::client {
+namespace {
+
+absl::Status ToAbsl(const grpc::Status& status) {
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+}
+
+void SetDeadline(grpc::ClientContext* context, absl::Duration deadline) {
+  context->set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+}
+
+}  // namespace
+
+absl::StatusOr<JobEstimate> Estimate(const std::shared_ptr<grpc::Channel>& channel,
+                                     const QuantizeJob& job, absl::Duration deadline) {
+  v1::EstimateRequest request;
+  wire::Put(job, request.mutable_header());
+  v1::EstimateResponse response;
+  grpc::ClientContext context;
+  SetDeadline(&context, deadline);
+  auto stub = v1::QuantizationService::NewStub(channel);
+  QUANTD_RETURN_IF_ERROR(ToAbsl(stub->Estimate(&context, request, &response)));
+  JobEstimate estimate;
+  estimate.input_bytes = response.input_bytes();
+  estimate.output_bytes = response.output_bytes();
+  estimate.peak_bytes = response.peak_bytes();
+  estimate.flops = response.flops();
+  estimate.seconds = response.seconds();
+  estimate.admissible = response.admissible();
+  estimate.budget_bytes = response.budget_bytes();
+  QUANTD_ASSIGN_OR_RETURN(estimate.spec, wire::FromProto(response.spec()));
+  return estimate;
+}
+
+absl::StatusOr<v1::GetCapabilitiesResponse> GetCapabilities(
+    const std::shared_ptr<grpc::Channel>& channel, absl::Duration deadline) {
+  v1::GetCapabilitiesRequest request;
+  v1::GetCapabilitiesResponse response;
+  grpc::ClientContext context;
+  SetDeadline(&context, deadline);
+  auto stub = v1::QuantizationService::NewStub(channel);
+  QUANTD_RETURN_IF_ERROR(ToAbsl(stub->GetCapabilities(&context, request, &response)));
+  return response;
+}
+
+}  // namespace quantd::client

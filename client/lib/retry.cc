@@ -1,0 +1,50 @@
+#include "client/lib/retry.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace quantd::client {
+
+RetryState::RetryState(const RetryPolicy& policy, std::function<double()> uniform,
+                       std::function<absl::Time()> now)
+    : policy_(policy), uniform_(std::move(uniform)), now_(std::move(now)) {}
+
+absl::Duration RetryState::Backoff() {
+  const double nominal = std::min(
+      absl::ToDoubleSeconds(policy_.longest_delay),
+      absl::ToDoubleSeconds(policy_.first_delay) * std::pow(policy_.multiplier, counted_ - 1));
+  return absl::Seconds(nominal * (1.0 + policy_.jitter * (2.0 * uniform_() - 1.0)));
+}
+
+std::optional<absl::Duration> RetryState::Next(const AttemptFailure& failure) {
+  ++attempts_;
+  const absl::Time now = now_();
+  if (!first_failure_) first_failure_ = now;
+  if (failure.pushback && *failure.pushback < absl::ZeroDuration()) return std::nullopt;
+  switch (failure.status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kCancelled:
+      break;
+    case absl::StatusCode::kResourceExhausted:
+      if (!failure.pushback) return std::nullopt;
+      break;
+    case absl::StatusCode::kDataLoss:
+      if (data_lost_) return std::nullopt;
+      data_lost_ = true;
+      break;
+    default:
+      return std::nullopt;
+  }
+  absl::Duration delay;
+  if (failure.pushback) {
+    delay = *failure.pushback;
+  } else {
+    if (++counted_ >= policy_.max_attempts) return std::nullopt;
+    delay = Backoff();
+  }
+  if (now + delay - *first_failure_ > policy_.give_up_after) return std::nullopt;
+  return delay;
+}
+
+}  // namespace quantd::client

@@ -1,0 +1,59 @@
+// When to send a failed job again, and how long to wait: pure logic.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace quantd::client {
+
+struct RetryPolicy {
+  int max_attempts = 12;  // attempts without a server's pushback, the first included; >= 1
+  absl::Duration first_delay = absl::Seconds(1);
+  absl::Duration longest_delay = absl::Seconds(30);
+  double multiplier = 2.0;
+  double jitter = 0.2;  // a delay is drawn from [1 - jitter, 1 + jitter] x its nominal value
+  // No new attempt begins this long after the first failure, pushbacks included.
+  absl::Duration give_up_after = absl::Minutes(30);
+};
+
+// Why an attempt ended.
+struct AttemptFailure {
+  absl::Status status;
+  // The server's grpc-retry-pushback-ms: when to come back; negative = never.
+  std::optional<absl::Duration> pushback;
+};
+
+// The attempts of one job. Not thread-safe.
+//
+// A job is repeated as a whole for: UNAVAILABLE and CANCELLED (by the other side);
+// RESOURCE_EXHAUSTED with a pushback of zero or more, which says "full now" and does not count as
+// an attempt; DATA_LOSS, once. Nothing else: a request that is wrong stays wrong. Any code with a
+// negative pushback is final.
+class RetryState {
+ public:
+  // `uniform` gives numbers in [0, 1); `now` the time.
+  RetryState(const RetryPolicy& policy, std::function<double()> uniform,
+             std::function<absl::Time()> now);
+
+  // How long to wait before the next attempt, exactly the pushback where there is one; nullopt: the
+  // failure is final.
+  std::optional<absl::Duration> Next(const AttemptFailure& failure);
+
+  int attempts() const { return attempts_; }  // that failed so far
+
+ private:
+  absl::Duration Backoff();
+
+  RetryPolicy policy_;
+  std::function<double()> uniform_;
+  std::function<absl::Time()> now_;
+  std::optional<absl::Time> first_failure_;
+  int attempts_ = 0;
+  int counted_ = 0;  // failures without pushback
+  bool data_lost_ = false;
+};
+
+}  // namespace quantd::client

@@ -1,0 +1,69 @@
+#include "server/rpc/service.h"
+
+#include <exception>
+#include <new>
+#include <utility>
+
+#include "server/rpc/estimate.h"
+#include "server/rpc/status.h"
+#include "server/rpc/stream_reactor.h"
+#include "server/rpc/trace_context.h"
+
+namespace quantd {
+namespace {
+
+// Estimates are small and someone waits for them: before the chunks of running uploads.
+constexpr int kEstimatePriority = 11;
+
+absl::Status EstimateNoThrow(const v1::EstimateRequest& request, const JobFactory& create_job,
+                             const Admission& admission, v1::EstimateResponse* response) {
+  try {
+    return Estimate(request, create_job, admission, response);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("out of memory while estimating");
+  } catch (const std::exception& error) {
+    return absl::InternalError(error.what());
+  }
+}
+
+}  // namespace
+
+RpcService::RpcService(Deps deps)
+    : deps_(std::move(deps)), capabilities_(MakeCapabilities(deps_.facts)) {}
+
+grpc::ServerBidiReactor<v1::QuantizeRequest, v1::QuantizeResponse>* RpcService::Quantize(
+    grpc::CallbackServerContext* context) {
+  return new StreamReactor<v1::QuantizeRequest, v1::QuantizeResponse>(context, deps_.sessions);
+}
+
+grpc::ServerBidiReactor<v1::DequantizeRequest, v1::DequantizeResponse>* RpcService::Dequantize(
+    grpc::CallbackServerContext* context) {
+  return new StreamReactor<v1::DequantizeRequest, v1::DequantizeResponse>(context, deps_.sessions);
+}
+
+grpc::ServerUnaryReactor* RpcService::Estimate(grpc::CallbackServerContext* context,
+                                               const v1::EstimateRequest* request,
+                                               v1::EstimateResponse* response) {
+  AcceptTraceParent(context);
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  QUANTD_TSAN_RELEASE(reactor);
+  // Request and response live until Finish, also when the client goes away meanwhile.
+  deps_.submit(kEstimatePriority, [this, reactor, request, response] {
+    QUANTD_TSAN_ACQUIRE(reactor);
+    reactor->Finish(
+        ToGrpcStatus(EstimateNoThrow(*request, deps_.create_job, *deps_.admission, response)));
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* RpcService::GetCapabilities(grpc::CallbackServerContext* context,
+                                                      const v1::GetCapabilitiesRequest*,
+                                                      v1::GetCapabilitiesResponse* response) {
+  AcceptTraceParent(context);
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  *response = capabilities_;
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
+}  // namespace quantd

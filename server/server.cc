@@ -1,0 +1,189 @@
+#include "server/server.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/server.h"
+#include "proto/wire/frames.h"
+#include "server/admission/admission.h"
+#include "server/cpu_model.h"
+#include "server/lifecycle/ticker.h"
+#include "server/rpc/service.h"
+#include "server/session/registry.h"
+#include "server/tls.h"
+#include "server/transport.h"
+#include "workers/core/status_macros.h"
+#include "workers/engine/engine.h"
+#include "workers/linalg/blas.h"
+#include "workers/pool/pool.h"
+
+namespace quantd {
+namespace {
+
+constexpr absl::Duration kTick = absl::Milliseconds(250);
+constexpr absl::Duration kWindDown = absl::Seconds(5);
+
+Admission::Options AdmissionOptions(const QuantdServer::Config& config, const Clock* clock) {
+  Admission::Options options;
+  options.budget_bytes = ResolveBudget(config.options, config.memory_limit);
+  options.max_queued_jobs = config.options.max_queued_jobs;
+  options.max_queued_bytes = config.options.max_queued_bytes;
+  options.max_queue_wait = config.options.queue_timeout;
+  options.clock = clock;
+  options.events = config.events;
+  return options;
+}
+
+SessionOptions WithMaxCall(SessionOptions session, absl::Duration max_call) {
+  session.max_call = max_call;
+  return session;
+}
+
+JobFactory MakeJobFactory(int width) {
+  return [width](JobHeader header) -> absl::StatusOr<std::unique_ptr<Job>> {
+    return std::visit(
+        [width](auto&& job) { return Job::Create(std::move(job), JobLimits(), width); },
+        std::move(header));
+  };
+}
+
+SubmitFn SubmitTo(Pool* pool) {
+  return
+      [pool](int priority, std::function<void()> work) { pool->Submit(priority, std::move(work)); };
+}
+
+class Assembly final : public QuantdServer {
+ public:
+  Assembly(Config config, int width)
+      : config_(std::move(config)),
+        width_(width),
+        admission_(AdmissionOptions(config_, &clock_)),
+        compute_({width, config_.events}),
+        // Uploads must flow while kernels hold every compute thread; one stream keeps one of these
+        // busy.
+        ingest_({std::max(2, width / 2), nullptr}),
+        sessions_(MakeSessionDeps(), WithMaxCall(config_.session, config_.options.max_job_time)),
+        service_(MakeServiceDeps()) {}
+
+  ~Assembly() override {
+    RefuseNew();
+    CancelRunning();
+    if (server_ != nullptr) Shutdown(absl::ZeroDuration());
+    sessions_.WaitUntilEmpty(absl::InfiniteFuture());
+  }
+
+  absl::Status Listen() {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::ServerBuilder builder;
+    ApplyTransport(config_.options, &builder);
+    ports_.resize(config_.options.listen.size(), 0);
+    if (!config_.options.listen.empty()) {
+      QUANTD_ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(config_.options));
+      for (size_t i = 0; i < ports_.size(); ++i) {
+        builder.AddListeningPort(config_.options.listen[i], credentials, &ports_[i]);
+      }
+    }
+    builder.RegisterService(&service_);
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr) {
+      return absl::UnavailableError(absl::StrCat("cannot listen on ",
+                                                 absl::StrJoin(config_.options.listen, ", "),
+                                                 " (address in use or not ours)"));
+    }
+    for (size_t i = 0; i < ports_.size(); ++i) {
+      if (config_.options.listen[i].rfind("unix", 0) == 0) ports_[i] = 0;
+    }
+    ticker_ = std::make_unique<Ticker>(kTick, [this] { sessions_.Tick(); });
+    SetServing(true);
+    return absl::OkStatus();
+  }
+
+  const std::vector<int>& ports() const override { return ports_; }
+  uint64_t budget_bytes() const override { return admission_.budget_bytes(); }
+  int threads() const override { return width_; }
+
+  std::shared_ptr<grpc::Channel> InProcessChannel() override {
+    grpc::ChannelArguments arguments;
+    arguments.SetMaxReceiveMessageSize(wire::kMaxMessageBytes);
+    arguments.SetMaxSendMessageSize(wire::kMaxMessageBytes);
+    return server_->InProcessChannel(arguments);
+  }
+
+  void RefuseNew() override {
+    SetServing(false);
+    sessions_.BeginDrain();
+  }
+
+  int64_t running_jobs() const override { return sessions_.live(); }
+
+  void CancelRunning() override { sessions_.StopAll(); }
+
+  bool Shutdown(absl::Duration grace) override {
+    server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+    return sessions_.WaitUntilEmpty(absl::Now() + grace + kWindDown);
+  }
+
+ private:
+  SessionDeps MakeSessionDeps() {
+    SessionDeps deps;
+    deps.create_job = MakeJobFactory(width_);
+    deps.admission = &admission_;
+    deps.ingest = SubmitTo(&ingest_);
+    deps.compute = SubmitTo(&compute_);
+    deps.executor = &compute_;
+    deps.clock = &clock_;
+    deps.events = config_.events;
+    deps.build_id = QUANTD_VERSION;
+    return deps;
+  }
+
+  RpcService::Deps MakeServiceDeps() {
+    RpcService::Deps deps;
+    deps.sessions = &sessions_;
+    deps.admission = &admission_;
+    deps.create_job = MakeJobFactory(width_);
+    deps.submit = SubmitTo(&ingest_);
+    deps.facts.build_id = QUANTD_VERSION;
+    deps.facts.methods = ListMethods();
+    deps.facts.layouts = ListLayouts();
+    deps.facts.budget_bytes = admission_.budget_bytes();
+    deps.facts.worker_threads = width_;
+    deps.facts.cpu = CpuModel();
+    deps.facts.blas = BlasDescription();
+    return deps;
+  }
+
+  void SetServing(bool serving) {
+    if (server_ == nullptr) return;
+    grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
+    health->SetServingStatus("", serving);
+    health->SetServingStatus(kServiceName, serving);
+  }
+
+  // Destroyed from the last to the first: what runs goes before what it runs on.
+  const Config config_;
+  const int width_;
+  SystemClock clock_;
+  Admission admission_;
+  Pool compute_;
+  Pool ingest_;
+  SessionRegistry sessions_;
+  RpcService service_;
+  std::vector<int> ports_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Ticker> ticker_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<QuantdServer>> QuantdServer::Start(Config config) {
+  const int width = config.options.threads > 0 ? config.options.threads : AvailableThreads();
+  auto assembly = std::make_unique<Assembly>(std::move(config), width);
+  QUANTD_RETURN_IF_ERROR(assembly->Listen());
+  return std::unique_ptr<QuantdServer>(std::move(assembly));
+}
+
+}  // namespace quantd

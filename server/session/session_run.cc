@@ -1,0 +1,65 @@
+// Job::Run in the compute pool.
+#include <utility>
+
+#include "server/session/guarded.h"
+#include "server/session/session.h"
+
+namespace quantd {
+
+RunContext Session::Context() {
+  RunContext context;
+  context.executor = deps_->executor;
+  context.cancel = &cancel_;
+  context.progress = this;
+  return context;
+}
+
+void Session::RunCompute() {
+  Job* job = nullptr;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (state_ == SessionState::kEnded) return;
+    ++working_;
+    run_at_ = deps_->clock->Now();
+    job = job_.get();
+  }
+  absl::StatusOr<JobResult> result =
+      Guarded<absl::StatusOr<JobResult>>("running the job", [&] { return job->Run(Context()); });
+  Effects fx;
+  {
+    absl::MutexLock lock(&mutex_);
+    --working_;
+    fx.assembler = std::move(assembler_);
+    fx.job = std::move(job_);  // what is left of the inputs
+    if (state_ != SessionState::kEnded) {
+      if (result.ok()) {
+        TakeResult(*std::move(result), deps_->clock->Now(), &fx);
+      } else {
+        End(result.status(), std::nullopt, &fx);
+      }
+    } else if (result.ok()) {
+      // Nobody wants it: freed with the rest, before the reservation.
+      fx.results.emplace(*std::move(result), Role::kPacked, "", options_.chunk_bytes);
+    }
+    ReleaseIfIdle(&fx);
+  }
+  Apply(std::move(fx));
+}
+
+void Session::TakeResult(JobResult result, absl::Time now, Effects* fx) {
+  StageSeconds& seconds = result.report.seconds;
+  if (last_chunk_at_ > first_chunk_at_) {
+    seconds.upload = absl::ToDoubleSeconds(last_chunk_at_ - first_chunk_at_);
+  }
+  seconds.queue = absl::ToDoubleSeconds((admitted_at_ - header_at_) + (*run_at_ - submitted_at_));
+  seconds.total = absl::ToDoubleSeconds(now - header_at_);
+  result.report.predicted_peak_bytes = cost_.peak_bytes;
+  report_ = result.report;
+  results_.emplace(std::move(result), quantize_ ? Role::kPacked : Role::kWeight, deps_->build_id,
+                   options_.chunk_bytes);
+  progress_.reset();  // the results speak for themselves
+  state_ = SessionState::kSending;
+  PostIngest(fx);
+}
+
+}  // namespace quantd

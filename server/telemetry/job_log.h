@@ -1,0 +1,17 @@
+// One log line a job.
+#pragma once
+
+#include "nlohmann/json_fwd.hpp"
+#include "workers/core/events.h"
+
+namespace quantd {
+
+// "ok", "degraded", "rejected", "failed", "cancelled": what became of a job, for metrics and logs.
+// A deadline counts as cancelled: the caller stopped waiting.
+const char* JobOutcomeName(const JobEvent& event);
+
+// The fields of the job's line: job_id, rpc, method, layout, outcome, status, reason, bytes_in,
+// bytes_out, weights, predicted_peak_bytes, seconds {upload, queue, ...}, peer, traceparent.
+nlohmann::json JobLogFields(const JobEvent& event);
+
+}  // namespace quantd

@@ -1,0 +1,44 @@
+// The server's events as Prometheus metrics and log lines.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "prometheus/collectable.h"
+#include "server/telemetry/json_log.h"
+#include "workers/core/events.h"
+
+namespace quantd {
+
+struct BuildInfo {
+  std::string version;
+  std::string blas;
+  std::string cpu;
+};
+
+// Thread-safe; nothing here blocks beyond a short mutex. Labels come from closed sets, so that no
+// client can make series grow: a method outside `methods` is counted as "unknown".
+class Metrics : public EventSink {
+ public:
+  // `log` may be null: no job lines.
+  Metrics(const BuildInfo& build, const std::vector<std::string>& methods,
+          std::shared_ptr<JsonLog> log);
+  ~Metrics() override;
+
+  void OnReject(RejectReason reason, const std::string& method) override;
+  void OnJobDone(const JobEvent& event) override;
+  void OnQueue(int64_t waiting_jobs, uint64_t waiting_bytes) override;
+  void OnBudget(uint64_t reserved_bytes, uint64_t budget_bytes) override;
+  void OnPool(int busy_threads, int threads) override;
+
+  // What an endpoint serves. Lives as long as this object.
+  std::shared_ptr<prometheus::Collectable> collectable() const;
+
+ private:
+  struct Series;
+  std::shared_ptr<Series> series_;
+  std::shared_ptr<JsonLog> log_;
+};
+
+}  // namespace quantd

@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+"""Runs the benchmarks and writes docs/performance.md: ratios taken in one run on one machine.
+
+usage: run.py BUILD_DIR [--large] [--output FILE]
+
+--large adds a GPTQ job of 8192 x 28672 (about 6 GiB in the server, several minutes).
+Only the standard library is needed.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+GB = 1e9
+MIB = 1 << 20
+
+
+def cpu_model():
+    for line in open("/proc/cpuinfo"):
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown"
+
+
+class Process:
+    """A server child and what the kernel says about it."""
+
+    def __init__(self, command, **kwargs):
+        self.child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+
+    def cpu_seconds(self):
+        fields = open(f"/proc/{self.child.pid}/stat").read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def status_bytes(self, key):
+        for line in open(f"/proc/{self.child.pid}/status"):
+            if line.startswith(key + ":"):
+                return int(line.split()[1]) * 1024
+        raise KeyError(key)
+
+    def reset_peak(self):
+        with open(f"/proc/{self.child.pid}/clear_refs", "w") as f:
+            f.write("5")
+
+    def stop(self):
+        self.child.send_signal(signal.SIGTERM)
+        try:
+            self.child.wait(30)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+
+
+def start_quantd(binaries, *flags):
+    with tempfile.TemporaryDirectory() as folder:
+        port_file = os.path.join(folder, "port")
+        server = Process([binaries / "quantd", "--listen", "127.0.0.1:0", "--metrics-listen", "off",
+                          "--port-file", port_file, *flags])
+        for _ in range(600):
+            if os.path.exists(port_file):
+                text = open(port_file).read()
+                break
+            if server.child.poll() is not None:
+                sys.exit("quantd did not start: " + server.child.stderr.read().decode())
+            time.sleep(0.05)
+        else:
+            sys.exit("quantd wrote no port file")
+    # Draining the log on a thread keeps the pipe from filling.
+    threading.Thread(target=server.child.stderr.read, daemon=True).start()
+    server.target = f"127.0.0.1:{json.loads(text)['grpc']}"
+    return server
+
+
+def start_sink(binaries):
+    sink = Process([binaries / "wire_bench", "sink"])
+    sink.target = "127.0.0.1:" + sink.child.stdout.readline().decode().strip()
+    return sink
+
+
+def send(binaries, target, work, m, n, repeats):
+    out = subprocess.run([binaries / "wire_bench", "send", target, work, str(m), str(n), str(repeats)],
+                         check=True, stdout=subprocess.PIPE).stdout.decode()
+    return [[float(x) for x in line.split()] for line in out.splitlines()]
+
+
+def kernels(binaries):
+    out = subprocess.run([binaries / "kernels_bench", "--benchmark_format=json", "--benchmark_min_time=1",
+                          "--benchmark_repetitions=3", "--benchmark_report_aggregates_only=true"],
+                         check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    data = json.loads(out)
+    times = {b["run_name"].replace("/real_time", ""): b for b in data["benchmarks"]
+             if b["aggregate_name"] == "median"}
+    return data["context"]["blas"], times
+
+
+class Table:
+    def __init__(self):
+        self.rows = []
+
+    def add(self, what, value, unit, bound, kind):
+        ok = value >= bound if kind == ">=" else value <= bound
+        self.rows.append((what, f"{value:.2f} {unit}".strip(), f"{kind} {bound:g}",
+                          "yes" if ok else "**no**"))
+        print(f"  {what}: {value:.2f} {unit} (wanted {kind} {bound:g}){'' if ok else '   MISSED'}",
+              flush=True)
+
+    def note(self, what, text):
+        self.rows.append((what, text, "", ""))
+        print(f"  {what}: {text}", flush=True)
+
+    def markdown(self):
+        lines = ["| what | measured | wanted | met |", "| --- | --- | --- | --- |"]
+        return "\n".join(lines + ["| " + " | ".join(r) + " |" for r in self.rows])
+
+
+def kernel_table(times):
+    t = Table()
+    ms = lambda name: times[name]["real_time"]
+    copy = times["Memcpy"]["bytes_per_second"]
+    one, two = times["RtnPack/1"]["bytes_per_second"], times["RtnPack/2"]["bytes_per_second"]
+    t.note("memcpy, 64 MiB, one thread", f"{copy / GB:.1f} GB/s")
+    t.add("RTN int4 g128 fit + round + pack, 4096 x 4096 F32, one thread, against memcpy",
+          one / copy, "x", 0.5, ">=")
+    t.note("the same", f"{one / GB:.1f} GB/s of input")
+    t.add("two threads against one", two / one, "x", 1.7, ">=")
+    t.note("unpack + decode + error sums, one thread",
+           f"{times['UnpackMeasure/1']['bytes_per_second'] / GB:.1f} GB/s of input")
+    t.note("RTN with shrink search (80 steps), one thread",
+           f"{times['RtnShrinkSearch']['bytes_per_second'] / GB:.2f} GB/s of input")
+    rate = times["Sgemm/2"]["flops"]
+    n = 4096.0
+    ideal = ((2 / 3) * n**3 + n**3) / rate * 1e3
+    t.note("SGEMM 4096^3, one thread / two", f"{times['Sgemm/1']['flops'] / GB:.0f} / {rate / GB:.0f} GFLOP/s")
+    t.note("GPTQ 4096 x 4096, factor alone, two threads", f"{ms('GptqFactor'):.0f} ms")
+    t.add("GPTQ 4096 x 4096 factor + sweep + pack, two threads, against the same flops at the SGEMM rate",
+          ms("GptqFactorSweepPack") / ideal, "x", 2.5, "<=")
+    t.note("the same", f"{ms('GptqFactorSweepPack'):.0f} ms; the flops at the SGEMM rate: {ideal:.0f} ms")
+    t.add("its measures on top (errors of result and RTN baseline through H)",
+          (ms("GptqWithMeasures") - ms("GptqFactorSweepPack")) / ideal, "x", 2.5, "<=")
+    return t
+
+
+def wire_table(binaries):
+    t = Table()
+    m = n = 4096
+    repeats, warm = 16, 3
+    size = m * n * 4
+    figures = {}
+    servers = {"empty": start_sink(binaries), "rtn": start_quantd(binaries)}
+    for work, server in servers.items():
+        send(binaries, server.target, work, m, n, warm)
+    # Alternating rounds: a slow moment of the machine hits both.
+    rounds = {"empty": [], "rtn": []}
+    cpu = {"empty": 0.0, "rtn": 0.0}
+    for _ in range(3):
+        for work, server in servers.items():
+            before = server.cpu_seconds()
+            rounds[work] += [r[0] for r in send(binaries, server.target, work, m, n, repeats)]
+            cpu[work] += server.cpu_seconds() - before
+    for work in servers:
+        median = sorted(rounds[work])[len(rounds[work]) // 2]
+        figures[work] = (size / median, cpu[work] / (3 * repeats * size / GB))
+    for server in servers.values():
+        server.stop()
+    t.note("empty RPC, 64 MiB up and 8 MiB back, one stream, loopback TCP",
+           f"{figures['empty'][0] / GB:.2f} GB/s, server CPU {figures['empty'][1]:.2f} s/GB")
+    t.note("Quantize RTN int4 g128, the same bytes",
+           f"{figures['rtn'][0] / GB:.2f} GB/s, server CPU {figures['rtn'][1]:.2f} s/GB")
+    t.add("Quantize RTN against the empty RPC", figures["rtn"][0] / figures["empty"][0], "x", 0.6, ">=")
+    t.add("server CPU of Quantize RTN", figures["rtn"][1], "s/GB", 0.7, "<=")
+    return t
+
+
+def memory_table(binaries, large):
+    t = Table()
+    shapes = [("rtn", 512, 512), ("rtn", 4096, 4096), ("rtn", 4096, 14336), ("rtn", 8192, 28672),
+              ("gptq", 512, 512), ("gptq", 4096, 4096), ("gptq", 2048, 8192)]
+    if large:
+        shapes.append(("gptq", 8192, 28672))
+    for work, m, n in shapes:
+        server = start_quantd(binaries, "--budget", "14GiB")
+        send(binaries, server.target, work, 128, 256, 2)  # code, BLAS buffers and connections are in
+        idle = server.status_bytes("VmRSS")
+        server.reset_peak()
+        predicted = send(binaries, server.target, work, m, n, 1)[-1][2]
+        grown = server.status_bytes("VmHWM") - idle
+        server.stop()
+        t.add(f"{work} {m} x {n}: peak RSS above idle against predicted {predicted / MIB:.0f} MiB",
+              grown / predicted, "x", 1.2, "<=")
+    server = start_quantd(binaries)
+    send(binaries, server.target, "rtn", 512, 512, 200)
+    before = server.status_bytes("VmRSS")
+    send(binaries, server.target, "rtn", 512, 512, 1000)
+    after = server.status_bytes("VmRSS")
+    server.stop()
+    t.add("RSS after 1,000 more jobs against before", after / before, "x", 1.05, "<=")
+    return t
+
+
+def unread_table(binaries):
+    t = Table()
+    budget = 1024 * MIB
+    server = start_quantd(binaries, "--budget", "1GiB")
+    idle = server.status_bytes("VmRSS")
+    client = subprocess.Popen([binaries / "wire_bench", "unread", server.target, "64", "2048", "2048"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    client.stdout.readline()
+    time.sleep(12)  # until no more bytes move
+    grown = server.status_bytes("VmHWM") - idle
+    client.stdin.close()
+    client.wait(60)
+    healthy = send(binaries, server.target, "rtn", 512, 512, 1)
+    server.stop()
+    t.add("64 streams that are never read: peak RSS above idle against the 1 GiB budget",
+          grown / budget, "x", 1.0, "<=")
+    t.note("and then a normal job", "succeeds" if healthy else "fails")
+    return t
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build_dir", type=pathlib.Path)
+    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--output", type=pathlib.Path)
+    args = parser.parse_args()
+    binaries = args.build_dir.resolve() / "bin"
+
+    print(f"CPU: {cpu_model()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+    print("kernels ...", flush=True)
+    blas, times = kernels(binaries)
+    print(f"BLAS: {blas}", flush=True)
+    sections = [("Kernels", kernel_table(times))]
+    for title, run in [("Wire", lambda: wire_table(binaries)),
+                       ("Memory", lambda: memory_table(binaries, args.large)),
+                       ("Readers that do not read", lambda: unread_table(binaries))]:
+        print(f"{title.lower()} ...", flush=True)
+        sections.append((title, run()))
+    page = [
+        "# Performance",
+        "",
+        "Printed by `make bench`, which writes this page. Every figure is a ratio within one run on the",
+        "machine named here; absolute figures are given to make the ratios readable.",
+        "",
+        f"CPU: {cpu_model()}, {os.cpu_count()} cores. BLAS: {blas}.",
+        "",
+    ]
+    for title, table in sections:
+        page += [f"## {title}", "", table.markdown(), ""]
+    if args.output:
+        args.output.write_text("\n".join(page))
+        print(f"wrote {args.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+#include "client/cli/command_line.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace quantd::cli {
+namespace {
+
+using Command = CommandLine::Command;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+CommandLine Parse(std::vector<const char*> args) {
+  args.insert(args.begin(), "quantctl");
+  return ParseCommandLine(static_cast<int>(args.size()), args.data());
+}
+
+TEST(CommandLineTest, PlainQuantizeNeedsModelAndOutputOnly) {
+  CommandLine line = Parse({"quantize", "m", "-o", "out"});
+  ASSERT_EQ(line.command, Command::kQuantize) << line.text;
+  EXPECT_EQ(line.quantize.model_dir, "m");
+  EXPECT_EQ(line.quantize.out_dir, "out");
+  EXPECT_EQ(line.quantize.layout, "compressed-tensors");
+  EXPECT_FALSE(line.quantize.accept_degraded);
+  auto spec = ResolveSpec(line.quantize.spec);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->method, "rtn");
+  EXPECT_EQ(spec->levels.bits, 4);
+  EXPECT_EQ(spec->levels.symmetry, Symmetry::kSymmetricMinMax);
+  EXPECT_EQ(spec->partition.group_size, 128);
+}
+
+TEST(CommandLineTest, EveryFlagOfQuantizeArrives) {
+  CommandLine line = Parse({"quantize",
+                            "m",
+                            "-o",
+                            "out",
+                            "--method",
+                            "gptq",
+                            "--bits",
+                            "3",
+                            "--group-size",
+                            "64",
+                            "--symmetry",
+                            "symmetric-absmax",
+                            "--layout",
+                            "gptq-v2",
+                            "--statistics",
+                            "s.safetensors",
+                            "--recipe",
+                            "r.yaml",
+                            "--include",
+                            "q_proj",
+                            "--include",
+                            "k_proj",
+                            "--exclude",
+                            "layers\\.0",
+                            "--server",
+                            "host:1",
+                            "--jobs",
+                            "7",
+                            "--on-degraded",
+                            "accept",
+                            "--resume",
+                            "--report",
+                            "x.json",
+                            "--order",
+                            "natural",
+                            "--damping",
+                            "0.05",
+                            "--fit",
+                            "shrink-search",
+                            "--scale-dtype",
+                            "F32",
+                            "--tail",
+                            "short-last-group",
+                            "--verbose",
+                            "--max-shard-size",
+                            "1kb"});
+  ASSERT_EQ(line.command, Command::kQuantize) << line.text;
+  const QuantizeFlags& f = line.quantize;
+  EXPECT_EQ(f.layout, "gptq-v2");
+  EXPECT_THAT(f.include, ElementsAre("q_proj", "k_proj"));
+  EXPECT_THAT(f.exclude, ElementsAre("layers\\.0"));
+  EXPECT_EQ(f.connection.channel.target, "host:1");
+  EXPECT_EQ(f.connection.jobs, 7);
+  EXPECT_TRUE(f.accept_degraded);
+  EXPECT_TRUE(f.resume);
+  EXPECT_TRUE(f.verbose);
+  EXPECT_EQ(f.report, "x.json");
+  EXPECT_EQ(f.max_shard_bytes, 1024);
+  auto spec = ResolveSpec(f.spec);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->method, "gptq");
+  EXPECT_EQ(spec->levels.bits, 3);
+  EXPECT_EQ(spec->levels.symmetry, Symmetry::kSymmetricAbsMax);
+  EXPECT_EQ(spec->partition.group_size, 64);
+  EXPECT_EQ(spec->partition.tail, TailPolicy::kShortLastGroup);
+  EXPECT_EQ(spec->solve.order, Order::kNatural);
+  EXPECT_EQ(spec->solve.damping.fraction, 0.05);
+  EXPECT_EQ(spec->fit.kind, FitKind::kShrinkSearch);
+  EXPECT_EQ(spec->scale_dtype, DType::kF32);
+}
+
+TEST(CommandLineTest, SymmetryFlagsAreShortForms) {
+  EXPECT_EQ(Parse({"quantize", "m", "-o", "o", "--asymmetric"}).quantize.spec.symmetry,
+            Symmetry::kAsymmetric);
+  EXPECT_EQ(Parse({"quantize", "m", "-o", "o", "--symmetric"}).quantize.spec.symmetry,
+            Symmetry::kSymmetricMinMax);
+  EXPECT_EQ(Parse({"quantize", "m", "-o", "o", "--symmetric", "--asymmetric"}).exit_code, 2);
+}
+
+TEST(CommandLineTest, MistakesExitWithTwoAndNameFlagAndValue) {
+  const struct {
+    std::vector<const char*> args;
+    const char* said;
+  } cases[] = {
+      {{"quantize", "m", "-o", "o", "--bits", "9"}, "9"},
+      {{"quantize", "m", "-o", "o", "--bits", "four"}, "four"},
+      {{"quantize", "m", "-o", "o", "--group-size", "0"}, "group-size"},
+      {{"quantize", "m", "-o", "o", "--method", "magic"}, "magic"},
+      {{"quantize", "m", "-o", "o", "--layout", "gguf"}, "gguf"},
+      {{"quantize", "m", "-o", "o", "--damping", "nan"}, "nan"},
+      {{"quantize", "m", "-o", "o", "--on-degraded", "maybe"}, "maybe"},
+      {{"quantize", "m", "-o", "o", "--jobs", "0"}, "--jobs"},
+      {{"quantize", "m", "-o", "o", "--order", "natural"}, "--order"},
+      {{"quantize", "m"}, "-o"},
+      {{"quantize"}, "model"},
+      {{"quantise", "m"}, "quantise"},
+      {{"quantize", "m", "-o", "o", "--colour"}, "--colour"},
+      {{}, "command is missing"},
+  };
+  for (const auto& c : cases) {
+    CommandLine line = Parse(c.args);
+    EXPECT_EQ(line.command, Command::kNone) << c.said;
+    EXPECT_EQ(line.exit_code, 2) << c.said;
+    EXPECT_THAT(line.text, HasSubstr(c.said));
+  }
+}
+
+TEST(CommandLineTest, HelpAndVersionAreNoMistakes) {
+  EXPECT_EQ(Parse({"--help"}).exit_code, 0);
+  EXPECT_THAT(Parse({"quantize", "--help"}).text, HasSubstr("--group-size"));
+  EXPECT_THAT(Parse({"--version"}).text, HasSubstr("quantctl "));
+}
+
+TEST(CommandLineTest, OtherCommandsParse) {
+  EXPECT_EQ(Parse({"estimate", "m", "--bits", "8"}).command, Command::kEstimate);
+  EXPECT_TRUE(Parse({"estimate", "m"}).quantize.dry_run);
+  CommandLine line = Parse({"dequantize", "q", "-o", "d", "--dtype", "BF16"});
+  EXPECT_EQ(line.command, Command::kDequantize);
+  EXPECT_EQ(line.dequantize.dtype, DType::kBF16);
+  line = Parse({"verify", "q", "--source", "m"});
+  EXPECT_EQ(line.command, Command::kVerify);
+  EXPECT_EQ(line.verify.source, "m");
+  EXPECT_EQ(Parse({"info", "q"}).info_dir, "q");
+  EXPECT_EQ(Parse({"methods", "--server", "h:1"}).methods.channel.target, "h:1");
+}
+
+}  // namespace
+}  // namespace quantd::cli

@@ -1,0 +1,82 @@
+#include "client/cli/recipe.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace quantd::cli {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(RecipeTest, LaterRulesAndFlagsOverrideInOrder) {
+  auto recipe = ParseRecipe(R"(
+defaults:
+  bits: 4
+  group-size: 64
+rules:
+  - match: mlp
+    bits: 8
+  - match: 'mlp\.down'
+    group-size: row
+  - match: 'layers\.0\.'
+    skip: true
+  - match: 'layers\.0\.mlp\.up'
+    skip: false
+)",
+                            "r.yaml");
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  SpecChoice flags;
+  flags.bits = 3;
+  EXPECT_EQ(recipe->For("layers.1.attn.q", {})->bits, 4);
+  EXPECT_EQ(recipe->For("layers.1.attn.q", flags)->bits, 3);
+  EXPECT_EQ(recipe->For("layers.1.mlp.up", flags)->bits, 8);
+  EXPECT_EQ(recipe->For("layers.1.mlp.down", flags)->group_size, "row");
+  EXPECT_EQ(recipe->For("layers.1.mlp.down", flags)->bits, 8);
+  EXPECT_FALSE(recipe->For("layers.0.attn.q", flags));
+  EXPECT_TRUE(recipe->For("layers.0.mlp.up", flags));
+}
+
+TEST(RecipeTest, AnEmptyFileChangesNothing) {
+  auto recipe = ParseRecipe("# nothing\n", "r.yaml");
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  SpecChoice flags;
+  flags.bits = 5;
+  EXPECT_EQ(recipe->For("m", flags)->bits, 5);
+}
+
+TEST(RecipeTest, MistakesNameLineKeyAndValue) {
+  const struct {
+    const char* yaml;
+    const char* where;
+    const char* said;
+  } cases[] = {
+      {"defaults:\n  bitz: 4\n", "r.yaml:2", "bitz"},
+      {"defaults:\n  bits: 11\n", "r.yaml:2", "11"},
+      {"defaults:\n  bits: [4]\n", "r.yaml:2", "bits"},
+      {"rule:\n  - match: x\n", "r.yaml:1", "rule"},
+      {"rules:\n  - bits: 4\n", "r.yaml:2", "match"},
+      {"rules:\n  - match: x\n", "r.yaml:2", "changes nothing"},
+      {"rules:\n  - match: '('\n    bits: 4\n", "r.yaml:2", "regular expression"},
+      {"rules:\n  - match: x\n    skip: maybe\n", "r.yaml:3", "maybe"},
+      {"rules:\n  - match: x\n    colour: red\n", "r.yaml:3", "colour"},
+      {"rules:\n  match: x\n", "r.yaml:2", "list"},
+      {"defaults:\n  bits: 4\n  bits: 8\n", "r.yaml:3", "twice"},
+      {"- a\n- b\n", "r.yaml:1", "map"},
+      {"defaults: {bits: 4\n", "r.yaml:", ""},
+  };
+  for (const auto& c : cases) {
+    auto recipe = ParseRecipe(c.yaml, "r.yaml");
+    ASSERT_EQ(recipe.status().code(), absl::StatusCode::kInvalidArgument) << c.yaml;
+    EXPECT_THAT(std::string(recipe.status().message()), HasSubstr(c.where)) << c.yaml;
+    EXPECT_THAT(std::string(recipe.status().message()), HasSubstr(c.said)) << c.yaml;
+  }
+}
+
+TEST(RecipeTest, AMissingFileIsNamed) {
+  auto recipe = ReadRecipe("/no/such/recipe.yaml");
+  EXPECT_EQ(recipe.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(recipe.status().message()), HasSubstr("/no/such/recipe.yaml"));
+}
+
+}  // namespace
+}  // namespace quantd::cli

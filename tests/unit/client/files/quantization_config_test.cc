@@ -1,0 +1,347 @@
+#include "client/files/quantization_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+
+#include "absl/strings/match.h"
+#include "client/files/output_writer.h"
+#include "tests/unit/client/files/planned_run.h"
+
+namespace quantd {
+namespace {
+
+using ::quantd::testing::GroupSpec;
+using ::quantd::testing::PlannedRun;
+using ::quantd::testing::RawTensor;
+using ::quantd::testing::Serialize;
+using ::quantd::testing::TempFolder;
+using ::quantd::testing::WriteLlama;
+using ::quantd::testing::WriteText;
+using ::testing::HasSubstr;
+using Json = nlohmann::ordered_json;
+
+Json Make(const std::string& layout, const std::vector<ConfigModule>& modules,
+          const std::vector<std::string>& dense = {"lm_head"}) {
+  const auto json = MakeQuantizationConfig(layout, modules, dense);
+  EXPECT_TRUE(json.ok()) << json.status();
+  return json.ok() ? *json : Json();
+}
+
+Spec Asymmetric(int64_t group_size) {
+  Spec spec = GroupSpec(group_size);
+  spec.levels.symmetry = Symmetry::kAsymmetric;
+  return spec;
+}
+
+Spec Rows(int bits) {
+  Spec spec = GroupSpec(128);
+  spec.levels.bits = bits;
+  spec.partition.granularity = Granularity::kRow;
+  return spec;
+}
+
+TEST(MakeQuantizationConfig, WritesTheDocumentedCompressedTensorsObject) {
+  const Json expected = Json::parse(R"({
+    "quant_method": "compressed-tensors", "version": "0.13.0", "format": "pack-quantized",
+    "quantization_status": "compressed", "global_compression_ratio": null,
+    "kv_cache_scheme": null, "ignore": ["lm_head"], "sparsity_config": {}, "transform_config": {},
+    "config_groups": {"group_0": {"targets": ["Linear"],
+      "weights": {"num_bits": 4, "type": "int", "symmetric": false, "strategy": "group",
+                  "group_size": 128, "dynamic": false, "observer": "minmax"},
+      "input_activations": null, "output_activations": null}}})");
+  EXPECT_EQ(Make("compressed-tensors", {{"a.0.q", 128, 128, Asymmetric(128)}}), expected);
+}
+
+TEST(MakeQuantizationConfig, NamesModulesWhenSchemesDiffer) {
+  const Json json = Make("compressed-tensors", {{"a.0.q", 128, 128, GroupSpec(128)},
+                                                {"a.0.down", 128, 128, Rows(8)},
+                                                {"a.1.q", 128, 128, GroupSpec(128)}});
+  const Json& groups = json["config_groups"];
+  ASSERT_EQ(groups.size(), 2);
+  EXPECT_EQ(groups["group_0"]["targets"], Json::parse(R"(["a.0.q","a.1.q"])"));
+  EXPECT_EQ(groups["group_1"]["targets"], Json::parse(R"(["a.0.down"])"));
+  EXPECT_EQ(groups["group_1"]["weights"]["strategy"], "channel");
+  EXPECT_FALSE(groups["group_1"]["weights"].contains("group_size"));
+}
+
+TEST(MakeQuantizationConfig, WritesGptq) {
+  Json json = Make("gptq", {{"model.layers.0.q", 128, 128, GroupSpec(128)}});
+  EXPECT_EQ(json["quant_method"], "gptq");
+  EXPECT_EQ(json["bits"], 4);
+  EXPECT_EQ(json["group_size"], 128);
+  EXPECT_EQ(json["sym"], true);
+  EXPECT_EQ(json["desc_act"], false);
+  EXPECT_EQ(json["checkpoint_format"], "gptq");
+  EXPECT_FALSE(json.contains("dynamic"));
+  EXPECT_FALSE(json.contains("modules_in_block_to_quantize"));
+  EXPECT_FALSE(json.contains("damp_percent"));
+
+  Spec spec = Rows(4);
+  spec.solve.solver = Solver::kGptq;
+  spec.solve.damping.fraction = 0.05;
+  json = Make("gptq-v2", {{"model.layers.0.q", 128, 128, spec}});
+  EXPECT_EQ(json["group_size"], -1);
+  EXPECT_EQ(json["checkpoint_format"], "gptq_v2");
+  EXPECT_EQ(json["format"], "gptq_v2");
+  EXPECT_EQ(json["damp_percent"], 0.05);
+}
+
+TEST(MakeQuantizationConfig, SetsDescActOnlyWhereGroupsAreNotNeighbours) {
+  Spec spec = GroupSpec(64);
+  spec.solve.solver = Solver::kGptq;
+  spec.solve.order = Order::kActOrder;
+  spec.solve.timing = GroupTiming::kStatic;
+  EXPECT_EQ(Make("gptq", {{"a.0.q", 128, 128, spec}})["desc_act"], false);
+  EXPECT_EQ(Make("gptq", {{"a.0.q", 128, 128, spec}})["static_groups"], true);
+  spec.solve.timing = GroupTiming::kDynamic;
+  EXPECT_EQ(Make("gptq", {{"a.0.q", 128, 128, spec}})["desc_act"], true);
+  spec.solve.order = Order::kNatural;
+  EXPECT_EQ(Make("gptq", {{"a.0.q", 128, 128, spec}})["desc_act"], false);
+}
+
+TEST(MakeQuantizationConfig, TellsGptqReadersWhichLayersStayDense) {
+  const Json json = Make("gptq",
+                         {{"model.layers.0.mlp.up", 128, 128, GroupSpec(128)},
+                          {"model.layers.1.mlp.up", 128, 128, GroupSpec(128)},
+                          {"model.layers.1.mlp.down", 128, 128, Rows(8)}},
+                         {"lm_head", "model.layers.0.mlp.gate", "model.layers.1.mlp.gate"});
+  EXPECT_EQ(json["modules_in_block_to_quantize"], Json::parse(R"([["mlp.down","mlp.up"]])"));
+  const Json& dynamic = json["dynamic"];
+  EXPECT_EQ(dynamic.size(), 3);
+  EXPECT_TRUE(dynamic.contains(R"(-:^model\.layers\.0\.mlp\.gate$)"));
+  EXPECT_EQ(dynamic[R"(+:^model\.layers\.1\.mlp\.down$)"]["bits"], 8);
+  EXPECT_EQ(dynamic[R"(+:^model\.layers\.1\.mlp\.down$)"]["group_size"], -1);
+  // A layer that is dense in one block only cannot be told that way.
+  EXPECT_FALSE(Make("gptq", {{"m.0.up", 128, 128, GroupSpec(128)}}, {"m.1.up"})
+                   .contains("modules_in_block_to_quantize"));
+}
+
+TEST(MakeQuantizationConfig, RefusesAnUnknownLayout) {
+  EXPECT_FALSE(MakeQuantizationConfig("gguf", {}, {}).ok());
+}
+
+// Writes a folder with the real layouts and reads its config back.
+void RoundTrip(const std::string& layout, const Spec& spec,
+               const std::function<void(const Spec&)>& check) {
+  SCOPED_TRACE(layout);
+  PlannedRun run(layout, spec);
+  TempFolder scratch;
+  const std::string out = scratch / "out";
+  auto writer = OutputWriter::Open(run.plan(), run.checkpoint(), out, {});
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  for (size_t m = 0; m < run.plan().modules().size(); ++m) {
+    const auto packed = run.Pack(static_cast<int>(m));
+    ASSERT_TRUE((*writer)->WriteModule(static_cast<int>(m), ViewsOf(packed), "{}").ok());
+  }
+  ASSERT_TRUE((*writer)->Finish().ok());
+
+  const auto checkpoint = Checkpoint::Open(out);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const auto modules = ReadQuantizedModules(*checkpoint);
+  ASSERT_TRUE(modules.ok()) << modules.status();
+  ASSERT_EQ(modules->size(), run.plan().modules().size());
+  for (size_t m = 0; m < modules->size(); ++m) {
+    const QuantizedModule& got = (*modules)[m];
+    const PlannedModule& want = run.plan().modules()[m];
+    EXPECT_EQ(got.module, want.module);
+    EXPECT_EQ(got.rows, want.rows);
+    EXPECT_EQ(got.cols, want.cols);
+    EXPECT_EQ(got.layout->name(), layout);
+    EXPECT_EQ(got.spec.levels.bits, spec.levels.bits);
+    EXPECT_EQ(got.spec.levels.symmetric(), spec.levels.symmetric());
+    EXPECT_EQ(got.spec.partition.GroupColumns(got.cols), spec.partition.GroupColumns(got.cols));
+    EXPECT_EQ(got.spec.scale_dtype, spec.scale_dtype);
+    const std::vector<PackedView> views = got.Views(*checkpoint);
+    EXPECT_TRUE(CheckPacked(*got.layout, got.spec, got.rows, got.cols, views).ok());
+    check(got.spec);
+  }
+}
+
+TEST(ReadQuantizedModules, ReadsBackWhatWasWritten) {
+  const auto nothing = [](const Spec&) {};
+  for (const char* layout : {"compressed-tensors", "gptq", "gptq-v2", "plain"}) {
+    RoundTrip(layout, GroupSpec(32), nothing);
+    RoundTrip(layout, Rows(8), nothing);
+    if (std::string(layout) != "gptq") RoundTrip(layout, Asymmetric(64), nothing);
+  }
+  Spec act = GroupSpec(32);
+  act.solve.solver = Solver::kGptq;
+  act.solve.order = Order::kActOrder;
+  act.solve.timing = GroupTiming::kDynamic;
+  act.scale_dtype = DType::kBF16;
+  for (const char* layout : {"gptq", "gptq-v2", "plain"}) {
+    RoundTrip(layout, act, [](const Spec& spec) {
+      EXPECT_EQ(spec.solve.order, Order::kActOrder);
+      EXPECT_EQ(spec.solve.timing, GroupTiming::kDynamic);
+    });
+  }
+  Spec whole = GroupSpec(32);
+  whole.partition.granularity = Granularity::kTensor;
+  whole.levels.bits = 3;
+  whole.levels.symmetry = Symmetry::kSymmetricFullRange;
+  whole.scale_dtype = DType::kF32;
+  RoundTrip("plain", whole, [](const Spec& spec) {
+    EXPECT_EQ(spec.levels.symmetry, Symmetry::kSymmetricFullRange);
+    EXPECT_EQ(spec.partition.granularity, Granularity::kTensor);
+  });
+}
+
+// A hand-written folder, as another tool would leave it.
+class ForeignFolder : public ::testing::Test {
+ protected:
+  absl::StatusOr<std::vector<QuantizedModule>> Read(const std::string& quantization_config,
+                                                    const std::vector<RawTensor>& tensors) {
+    WriteText(dir_ / "config.json", "{\"quantization_config\":" + quantization_config + "}");
+    WriteText(dir_ / "model.safetensors", Serialize(tensors));
+    checkpoint_ = std::make_unique<Checkpoint>(*Checkpoint::Open(dir_.path()));
+    return ReadQuantizedModules(*checkpoint_);
+  }
+
+  static RawTensor Zeros(const std::string& name, const std::string& dtype, const Shape& shape,
+                         int width) {
+    uint64_t bytes = width;
+    for (int64_t d : shape) bytes *= d;
+    return {name, dtype, shape, std::string(bytes, '\0')};
+  }
+
+  static std::vector<RawTensor> Compressed(const std::string& module, int64_t rows, int64_t cols) {
+    std::string shape(16, '\0');
+    shape[0] = static_cast<char>(rows);
+    shape[8] = static_cast<char>(cols);
+    return {Zeros(module + ".weight_packed", "I32", {rows, cols / 8}, 4),
+            Zeros(module + ".weight_scale", "BF16", {rows, cols / 32}, 2),
+            {module + ".weight_shape", "I64", {2}, shape}};
+  }
+
+  static std::string Groups(const std::string& targets, const std::string& weights) {
+    return R"({"quant_method":"compressed-tensors","format":"pack-quantized","config_groups":)"
+           R"({"group_0":{"targets":)" +
+           targets + R"(,"weights":)" + weights + "}}}";
+  }
+
+  void ExpectRefused(const std::string& config, const std::vector<RawTensor>& tensors,
+                     const std::string& message) {
+    const auto modules = Read(config, tensors);
+    ASSERT_FALSE(modules.ok()) << message;
+    EXPECT_THAT(std::string(modules.status().message()), HasSubstr(message));
+  }
+
+  const std::string weights_ =
+      R"({"num_bits":4,"type":"int","symmetric":true,"strategy":"group","group_size":32,)"
+      R"("actorder":"weight","observer_kwargs":{}})";
+  TempFolder dir_;
+  std::unique_ptr<Checkpoint> checkpoint_;
+};
+
+TEST_F(ForeignFolder, MatchesTargetsByPathThenExpressionThenClass) {
+  const auto tensors = Compressed("m.0.fc", 32, 64);
+  for (const char* targets : {R"(["Linear"])", R"(["re:.*fc$"])", R"(["m.0.fc"])"}) {
+    const auto modules = Read(Groups(targets, weights_), tensors);
+    ASSERT_TRUE(modules.ok()) << modules.status();
+    EXPECT_EQ(modules->at(0).spec.scale_dtype, DType::kBF16);
+    EXPECT_EQ(modules->at(0).spec.partition.group_size, 32);
+  }
+  // The expression is matched from the start of the path only.
+  ExpectRefused(Groups(R"(["re:fc"])", weights_), tensors, "no target matches module 'm.0.fc'");
+  const auto several =
+      Read(R"({"quant_method":"compressed-tensors","format":"pack-quantized","config_groups":{)"
+           R"("a":{"targets":["m.0.fc"],"weights":)" +
+               weights_ +
+               R"(},"b":{"targets":["Linear"],"weights":{"num_bits":8,"strategy":"channel"}}}})",
+           tensors);
+  ASSERT_TRUE(several.ok()) << several.status();
+  EXPECT_EQ(several->at(0).spec.levels.bits, 4);
+}
+
+TEST_F(ForeignFolder, RefusesConfigsThatDoNotFitTheTensors) {
+  const auto good = Compressed("m.0.fc", 32, 64);
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string text = weights_;
+    text.replace(text.find(from), from.size(), to);
+    return Groups(R"(["Linear"])", text);
+  };
+  ExpectRefused(with(":4", ":9"), good, "num_bits: 9");
+  ExpectRefused(with(":4", ":\"4\""), good, "num_bits: is not an integer");
+  ExpectRefused(with(":4", ":8"), good,
+                "'m.0.fc.weight_packed' is I32[32, 8], expected I32[32, 16]");
+  ExpectRefused(with(":32", ":16"), good, "weight_scale");
+  ExpectRefused(with(":32", ":0"), good, "group_size: 0");
+  ExpectRefused(with("true", "false"), good, "'m.0.fc.weight_zero_point' is missing");
+  ExpectRefused(with("\"group\"", "\"block\""), good, "strategy: 'block'");
+  ExpectRefused(with("\"int\"", "\"float\""), good, "type: 'float'");
+  const std::string config = Groups(R"(["Linear"])", weights_);
+  auto tensors = good;
+  tensors.push_back(Zeros("m.0.fc.weight_g_idx", "I32", {64}, 4));
+  ExpectRefused(config, tensors, "weight_g_idx");
+  tensors = good;
+  tensors[2].bytes[7] = '\x80';
+  ExpectRefused(config, tensors, "weight_shape");
+  tensors = good;
+  tensors.erase(tensors.begin() + 2);
+  ExpectRefused(config, tensors, "'m.0.fc.weight_shape': is not an I64[2]");
+  ExpectRefused(config, {}, "no tensor of that kind");
+  ExpectRefused(Groups("3", weights_), good, "targets: is not an array");
+  ExpectRefused(Groups(R"(["re:("])", weights_), good, "bad regular expression");
+  ExpectRefused(R"({"quant_method":"awq"})", good, "quant_method: 'awq'");
+  ExpectRefused("{}", good, "quant_method: is missing");
+  ExpectRefused("null", good, "not quantized");
+}
+
+TEST_F(ForeignFolder, ReadsGptqWithOverrides) {
+  const auto tensors = [](const std::string& module, int bits) -> std::vector<RawTensor> {
+    return {Zeros(module + ".qweight", "I32", {64 * bits / 32, 32}, 4),
+            Zeros(module + ".qzeros", "I32", {1, bits}, 4),
+            Zeros(module + ".scales", "F16", {1, 32}, 2), Zeros(module + ".g_idx", "I32", {64}, 4)};
+  };
+  std::vector<RawTensor> all = tensors("m.0.fc", 4);
+  for (const RawTensor& t : tensors("m.1.fc", 8)) all.push_back(t);
+  const std::string config =
+      R"({"quant_method":"gptq","bits":4,"group_size":-1,"desc_act":false,"sym":true,)"
+      R"("dynamic":{"-:m\\.2\\..*":{},"+:m\\.1\\..*":{"bits":8}}})";
+  const auto modules = Read(config, all);
+  ASSERT_TRUE(modules.ok()) << modules.status();
+  ASSERT_EQ(modules->size(), 2);
+  EXPECT_EQ(modules->at(0).spec.levels.bits, 4);
+  EXPECT_EQ(modules->at(1).spec.levels.bits, 8);
+  EXPECT_EQ(modules->at(1).cols, 64);
+  EXPECT_EQ(modules->at(1).rows, 32);
+  EXPECT_EQ(modules->at(1).layout->name(), "gptq");
+
+  ExpectRefused(R"({"quant_method":"gptq","bits":4,"checkpoint_format":"gptq_p"})", all, "gptq_p");
+  ExpectRefused(R"({"quant_method":"gptq","group_size":32})", all, "bits: is missing");
+  ExpectRefused(R"({"quant_method":"gptq","bits":4,"dynamic":{"(":{}}})", all,
+                "bad regular expression");
+  ExpectRefused(R"({"quant_method":"gptq","bits":4,"sym":1})", all, "sym: is not true or false");
+}
+
+TEST_F(ForeignFolder, RefusesDamagedPlainConfigs) {
+  const std::vector<RawTensor> tensors = {Zeros("fc.codes", "U8", {4, 2}, 1),
+                                          Zeros("fc.scales", "F32", {4, 1}, 4)};
+  const auto config = [](const std::string& entry) {
+    return R"({"quant_method":"quantd-plain","version":1,"modules":[)" + entry + "]}";
+  };
+  const std::string good =
+      R"({"module":"fc","rows":4,"cols":4,"bits":4,"symmetry":"symmetric-absmax",)"
+      R"("granularity":"row","scale_dtype":"F32"})";
+  ASSERT_TRUE(Read(config(good), tensors).ok());
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string text = good;
+    text.replace(text.find(from), from.size(), to);
+    return config(text);
+  };
+  ExpectRefused(with("\"rows\":4", "\"rows\":0"), tensors, "rows");
+  ExpectRefused(with("\"rows\":4", "\"rows\":9223372036854775807"), tensors, "shape");
+  ExpectRefused(with("\"rows\":4", "\"rows\":18446744073709551615"), tensors, "not an integer");
+  ExpectRefused(with("absmax", "other"), tensors, "symmetry: 'symmetric-other'");
+  ExpectRefused(with("\"row\"", "\"column\""), tensors, "granularity: 'column'");
+  ExpectRefused(with("\"F32\"", "\"F33\""), tensors, "scale_dtype");
+  ExpectRefused(with("\"fc\"", "\"fd\""), tensors, "'fd.codes' is missing");
+  ExpectRefused(config(good + "," + good), tensors, "appears twice");
+  ExpectRefused(config("3"), tensors, "module: is missing");
+}
+
+}  // namespace
+}  // namespace quantd

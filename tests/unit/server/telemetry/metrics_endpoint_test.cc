@@ -1,0 +1,65 @@
+#include "server/telemetry/metrics_endpoint.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/telemetry/metrics.h"
+
+namespace quantd {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+std::string Get(int port, const std::string& path) {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  std::string answer;
+  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
+    const std::string request =
+        absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    if (write(fd, request.data(), request.size()) == static_cast<ssize_t>(request.size())) {
+      char buffer[4096];
+      for (ssize_t n; (n = read(fd, buffer, sizeof(buffer))) > 0;) answer.append(buffer, n);
+    }
+  }
+  close(fd);
+  return answer;
+}
+
+TEST(MetricsEndpointTest, ServesMetricsAndNothingElse) {
+  Metrics metrics({"1", "b", "c"}, {"rtn"}, nullptr);
+  const auto endpoint = StartMetricsEndpoint("127.0.0.1:0", metrics.collectable());
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  const int port = (*endpoint)->port();
+  ASSERT_GT(port, 0);
+  const std::string answer = Get(port, "/metrics");
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(answer, HasSubstr("quantd_build_info"));
+  EXPECT_THAT(Get(port, "/"), StartsWith("HTTP/1.1 404"));
+  EXPECT_THAT(Get(port, "/etc/passwd"), StartsWith("HTTP/1.1 404"));
+}
+
+TEST(MetricsEndpointTest, ATakenPortIsAClearError) {
+  Metrics metrics({"1", "b", "c"}, {"rtn"}, nullptr);
+  const auto first = StartMetricsEndpoint("127.0.0.1:0", metrics.collectable());
+  ASSERT_TRUE(first.ok()) << first.status();
+  const std::string address = absl::StrCat("127.0.0.1:", (*first)->port());
+  const auto second = StartMetricsEndpoint(address, metrics.collectable());
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(second.status().message()), HasSubstr(address));
+}
+
+}  // namespace
+}  // namespace quantd
