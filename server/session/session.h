@@ -201,10 +201,10 @@ class Session : public std::enable_shared_from_this<Session>, private ProgressSi
   Cost cost_ ABSL_GUARDED_BY(mutex_);
   uint64_t weight_elements_ ABSL_GUARDED_BY(mutex_) = 0;
 
-  // What is worked on. While tasks run (working_ counts them: an upload step may still return while the
-  // compute task it submitted has begun) they alone use the objects behind job_,
-  // assembler_ and results_, which nobody takes away meanwhile. Ingest and compute never run at
-  // once: a state has work for one of them.
+  // What is worked on. While tasks run (working_ counts them: an upload step may still return while
+  // the compute task it submitted has begun) they alone use the objects behind job_, assembler_ and
+  // results_, which nobody takes away meanwhile. Ingest and compute never run at once: a state has
+  // work for one of them.
   int working_ ABSL_GUARDED_BY(mutex_) = 0;
   bool ingest_posted_ ABSL_GUARDED_BY(mutex_) = false;
   bool begun_ ABSL_GUARDED_BY(mutex_) = false;  // Job::Begin was called

@@ -9,7 +9,7 @@
 
 namespace quantd {
 
-// Zero-filled, 64-byte aligned, movable, not copyable.
+// 64-byte aligned, movable, not copyable.
 //
 // From 1 MiB on the bytes are a mapping of their own with huge pages advised: freeing returns them
 // to the kernel at once, so that the process's resident size follows the byte ledger and not
@@ -23,8 +23,16 @@ class Buffer {
   Buffer& operator=(const Buffer&) = delete;
   ~Buffer();
 
+  static constexpr uint64_t kKeptBytes = uint64_t{256} << 20;
+
   // RESOURCE_EXHAUSTED, naming the size, when the system has no memory.
   static absl::StatusOr<Buffer> Allocate(uint64_t bytes);
+
+  // The same with unspecified contents: for bytes that are all overwritten.
+  static absl::StatusOr<Buffer> AllocateUnfilled(uint64_t bytes);
+
+  // Gives every kept mapping back to the kernel.
+  static void DropKept();
 
   std::byte* data() { return data_; }
   const std::byte* data() const { return data_; }
@@ -44,6 +52,7 @@ class Buffer {
   void ShrinkTo(uint64_t bytes);
 
  private:
+  static absl::StatusOr<Buffer> Make(uint64_t bytes, bool zeroed);
   void Free();
 
   std::byte* data_ = nullptr;

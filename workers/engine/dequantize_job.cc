@@ -47,7 +47,7 @@ class DequantizeJobImpl : public Job {
   absl::Status Begin(const RunContext&) override {
     for (const TensorDecl& t : job_.tensors) {
       QUANTD_ASSIGN_OR_RETURN(const uint64_t bytes, CheckedBytes(t.shape, t.dtype, t.name));
-      QUANTD_ASSIGN_OR_RETURN(Buffer buffer, Buffer::Allocate(bytes));
+      QUANTD_ASSIGN_OR_RETURN(Buffer buffer, Buffer::AllocateUnfilled(bytes));
       inputs_.push_back(std::move(buffer));
     }
     return absl::OkStatus();
@@ -86,7 +86,7 @@ class DequantizeJobImpl : public Job {
     }
     QUANTD_ASSIGN_OR_RETURN(const uint64_t bytes,
                             CheckedBytes({w.rows, w.cols}, job_.output_dtype, w.name));
-    QUANTD_ASSIGN_OR_RETURN(Buffer dense, Buffer::Allocate(bytes));
+    QUANTD_ASSIGN_OR_RETURN(Buffer dense, Buffer::AllocateUnfilled(bytes));
     const int64_t stripes = CeilDiv(w.rows, kStripeRows);
     std::vector<absl::Status> status(stripes);
     context.executor->ParallelFor(stripes, [&](int64_t s) {

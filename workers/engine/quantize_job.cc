@@ -62,7 +62,7 @@ class QuantizeJobImpl : public Job {
     for (int i : shape_.weights) {
       const TensorDecl& t = job_.tensors[i];
       QUANTD_ASSIGN_OR_RETURN(const uint64_t bytes, CheckedBytes(t.shape, t.dtype, t.name));
-      QUANTD_ASSIGN_OR_RETURN(weights_[i], Buffer::Allocate(bytes));
+      QUANTD_ASSIGN_OR_RETURN(weights_[i], Buffer::AllocateUnfilled(bytes));
     }
     if (shape_.statistics >= 0) {
       QUANTD_ASSIGN_OR_RETURN(statistics_,

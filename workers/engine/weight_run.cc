@@ -118,16 +118,21 @@ class WeightRun {
   void RunStripe(int64_t row, int64_t rows, Scratch* s, StripeResult* out) {
     const SteadyClock::time_point start = SteadyClock::now();
     const float* w = SourceRows(row, rows, s);
-    out->first_bad = FirstBad(w, row, rows);
-    if (out->first_bad >= 0) return;
     s->coded.Reshape(spec_, row, rows, n_);
     out->facts = job_.solver->SolveRows(fit_, w, &s->coded, &s->solve, cancel_);
-    if (cancel_.cancelled() || out->facts.fit.scale_overflow) return;
+    if (cancel_.cancelled()) return;
+    if (out->facts.fit.scale_overflow) {
+      out->first_bad = FirstBad(w, row, rows);  // an infinity is the likelier reason
+      return;
+    }
     job_.layout->PackRows(s->coded, spec_, m_, absl::MakeSpan(packed_));
     out->status = job_.layout->UnpackRows(spec_, m_, n_, views_, row, rows, &s->unpacked);
     if (out->status.ok()) out->status = CheckUnpacked(s->coded, s->unpacked);
     if (!out->status.ok()) return;
     Decode(s->unpacked, w, s, &out->error);
+    // One NaN or infinity makes the sum of squares one, so finite input needs no pass of its own.
+    if (!std::isfinite(out->error.weight_square())) out->first_bad = FirstBad(w, row, rows);
+    if (out->first_bad >= 0) return;
     out->solve_seconds = SecondsSince(start);
     if (job_.with_hessian) {
       out->max_weight = MaxAbs(w, rows * n_);

@@ -33,7 +33,8 @@ class WeightFit {
                                           int64_t stripe_rows, Executor& executor,
                                           const CancelToken& cancel);
 
-  // Fills scales and zeros of `out` for its stripe `w` [out->rows, n]; stops early when the token is set.
+  // Fills scales and zeros of `out` for its stripe `w` [out->rows, n]; stops early when the token
+  // is set.
   FitFacts Fit(const float* w, Coded* out, const CancelToken& cancel) const;
 
  private:

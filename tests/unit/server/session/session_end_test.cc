@@ -180,7 +180,6 @@ TEST_F(SessionCancelTest, LateCallbacksAfterTheOwnerLetGoAreHarmless) {
   EXPECT_EQ(registry_->live(), 0);
 }
 
-
 // The ingest task that submits Job::Run may still be on its way back while the job runs.
 TEST_F(SessionCancelTest, CancelKeepsTheJobAliveUntilRunReturns) {
   absl::Notification begun, go;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 namespace quantd {
@@ -74,6 +75,40 @@ TEST(BufferTest, ViewsAsTypedArrays) {
   ASSERT_EQ(buffer.As<float>().size(), 4u);
   buffer.As<float>()[3] = 2.5f;
   EXPECT_EQ(std::as_const(buffer).As<float>()[3], 2.5f);
+}
+
+TEST(BufferTest, AKeptMappingIsUsedAgainAndZeroFilledWhenAskedFor) {
+  Buffer::DropKept();
+  const std::byte* first;
+  {
+    Buffer buffer = *Buffer::AllocateUnfilled(4 * kMiB);
+    std::memset(buffer.data(), 0x5A, buffer.size());
+    first = buffer.data();
+  }
+  const Buffer again = *Buffer::Allocate(4 * kMiB - 100);
+  EXPECT_EQ(again.data(), first);
+  EXPECT_EQ(again.size(), 4 * kMiB - 100);
+  EXPECT_TRUE(std::all_of(again.data(), again.data() + again.size(),
+                          [](std::byte b) { return b == std::byte{0}; }));
+}
+
+TEST(BufferTest, AMappingMuchLargerThanAskedForIsNotUsed) {
+  Buffer::DropKept();
+  const auto resident = [] {
+    std::ifstream status("/proc/self/statm");
+    uint64_t total = 0, pages = 0;
+    status >> total >> pages;
+    return pages * 4096;
+  };
+  {
+    Buffer buffer = *Buffer::Allocate(64 * kMiB);
+    std::memset(buffer.data(), 1, buffer.size());
+  }
+  const uint64_t kept = resident();
+  // No match: the large mapping goes back to the kernel first.
+  const Buffer small = *Buffer::Allocate(2 * kMiB);
+  ASSERT_NE(small.data(), nullptr);
+  EXPECT_LT(resident() + 60 * kMiB, kept);
 }
 
 }  // namespace
