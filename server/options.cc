@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "workers/core/buffer.h"
 #include "workers/core/status_macros.h"
 
 namespace quantd {
@@ -163,9 +164,9 @@ uint64_t ResolveBudget(const ServerOptions& options, uint64_t memory_limit) {
   if (options.budget_bytes != 0) return options.budget_bytes;
   if (memory_limit == 0) memory_limit = 4096 * kMiB;
   const uint64_t share = memory_limit / 4 * 3;
-  const uint64_t transport = ResolveTransport(options);
+  const uint64_t beside = ResolveTransport(options) + Buffer::kKeptBytes;
   const uint64_t floor = memory_limit / 8;
-  return share > transport + floor ? share - transport : floor;
+  return share > beside + floor ? share - beside : floor;
 }
 
 bool IsLoopback(const std::string& address) {

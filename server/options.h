@@ -43,8 +43,9 @@ struct ServerOptions {
 // streams that the queue admits, plus 64 MiB, at least 256 MiB.
 uint64_t ResolveTransport(const ServerOptions& options);
 
-// The budget as asked for, else three quarters of `memory_limit` less the transport's share, at
-// least an eighth of the limit. `memory_limit` 0 (unknown) counts as 4 GiB.
+// The budget as asked for, else three quarters of `memory_limit` less the transport's share and
+// what buffers keep for reuse, at least an eighth of the limit. `memory_limit` 0 (unknown) counts
+// as 4 GiB.
 uint64_t ResolveBudget(const ServerOptions& options, uint64_t memory_limit);
 
 // INVALID_ARGUMENT naming option and value: a port out of range, half a key pair, or an address

@@ -60,7 +60,8 @@ void ApplyTransport(const ServerOptions& options, grpc::ServerBuilder* builder) 
   set(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
   if (options.connection_age > absl::ZeroDuration()) {
     set(GRPC_ARG_MAX_CONNECTION_AGE_MS,
-        static_cast<int>(absl::ToInt64Milliseconds(options.connection_age)));
+        static_cast<int>(std::min<int64_t>(absl::ToInt64Milliseconds(options.connection_age),
+                                           std::numeric_limits<int>::max())));
   }
   builder->SetOption(std::make_unique<ReflectionOption>(options.reflection));
 }

@@ -47,7 +47,7 @@ class Chooser {
   Chooser(const QuantizeFlags& flags, const Recipe& recipe) : flags_(flags), recipe_(recipe) {}
 
   absl::StatusOr<std::optional<Spec>> operator()(const std::string& module, int64_t, int64_t cols) {
-    std::optional<SpecChoice> choice = recipe_.For(module, flags_.spec);
+    QUANTD_ASSIGN_OR_RETURN(std::optional<SpecChoice> choice, recipe_.For(module, flags_.spec));
     if (!choice) return std::optional<Spec>();
     absl::StatusOr<Spec> spec = ResolveSpec(*choice);
     if (!spec.ok()) {

@@ -14,7 +14,6 @@ namespace quantd::cli {
 namespace {
 
 constexpr size_t kMaxRecipeBytes = 1 << 20;
-constexpr size_t kMaxPattern = 512;
 
 class Parser {
  public:
@@ -109,20 +108,16 @@ class Parser {
     }
     if (seen.count("match") == 0) return Error(node, "a rule needs the key match");
     if (seen.size() == 1) {
-      return Error(node, absl::StrCat("the rule for \"", rule.pattern, "\" changes nothing"));
+      return Error(node, absl::StrCat("the rule for \"", rule.match.text(), "\" changes nothing"));
     }
     return rule;
   }
 
   absl::Status SetPattern(const YAML::Node& node, RecipeRule* rule) const {
-    QUANTD_ASSIGN_OR_RETURN(rule->pattern, Scalar(node, "match"));
-    if (rule->pattern.size() > kMaxPattern) return Error(node, "match: longer than 512 characters");
-    try {
-      rule->regex = std::regex(rule->pattern, std::regex::ECMAScript | std::regex::optimize);
-    } catch (const std::regex_error& e) {
-      return Error(node, absl::StrCat("match: \"", rule->pattern,
-                                      "\" is no regular expression: ", e.what()));
-    }
+    QUANTD_ASSIGN_OR_RETURN(const std::string text, Scalar(node, "match"));
+    absl::StatusOr<NamePattern> pattern = NamePattern::Compile(text);
+    if (!pattern.ok()) return Error(node, absl::StrCat("match: ", pattern.status().message()));
+    rule->match = *std::move(pattern);
     return absl::OkStatus();
   }
 
@@ -131,16 +126,18 @@ class Parser {
 
 }  // namespace
 
-std::optional<SpecChoice> Recipe::For(const std::string& module, const SpecChoice& flags) const {
+absl::StatusOr<std::optional<SpecChoice>> Recipe::For(const std::string& module,
+                                                      const SpecChoice& flags) const {
   SpecChoice choice = Overlay(defaults, flags);
   bool skip = false;
   for (const RecipeRule& rule : rules) {
-    if (!std::regex_search(module, rule.regex)) continue;
+    QUANTD_ASSIGN_OR_RETURN(const bool matches, rule.match.FindIn(module));
+    if (!matches) continue;
     skip = rule.skip.value_or(skip);
     choice = Overlay(choice, rule.choice);
   }
-  if (skip) return std::nullopt;
-  return choice;
+  if (skip) return std::optional<SpecChoice>();
+  return std::optional<SpecChoice>(std::move(choice));
 }
 
 absl::StatusOr<Recipe> ParseRecipe(const std::string& yaml, absl::string_view file) {

@@ -3,19 +3,18 @@
 #pragma once
 
 #include <optional>
-#include <regex>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "client/cli/spec_choice.h"
+#include "client/files/name_pattern.h"
 
 namespace quantd::cli {
 
 struct RecipeRule {
-  std::string pattern;
-  std::regex regex;  // ECMAScript, searched for anywhere in the module path
+  NamePattern match;  // searched for anywhere in the module path
   std::optional<bool> skip;
   SpecChoice choice;
 };
@@ -25,8 +24,10 @@ struct Recipe {
   std::vector<RecipeRule> rules;
 
   // The choice for a module: recipe defaults, then `flags`, then every matching rule in file order.
-  // nullopt when the last rule that says anything about skipping says skip.
-  std::optional<SpecChoice> For(const std::string& module, const SpecChoice& flags) const;
+  // nullopt when the last rule that says anything about skipping says skip. INVALID_ARGUMENT when a
+  // pattern cannot be matched against the name (NamePattern::FindIn).
+  absl::StatusOr<std::optional<SpecChoice>> For(const std::string& module,
+                                                const SpecChoice& flags) const;
 };
 
 // INVALID_ARGUMENT as "FILE:LINE: key: what is wrong" for YAML that does not parse, unknown or

@@ -10,7 +10,7 @@
 namespace quantd::wire {
 namespace {
 
-constexpr int kMaxDescentPasses = 1000;
+constexpr int kMaxDescentPasses = 100;
 
 // Domain and wire enums share their numbers; a value added on one side only stops the build.
 static_assert(v1::Symmetry_MAX == static_cast<int>(Symmetry::kSymmetricFullRange));

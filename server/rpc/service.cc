@@ -12,8 +12,8 @@
 namespace quantd {
 namespace {
 
-// Estimates are small and someone waits for them: before the chunks of running uploads.
-constexpr int kEstimatePriority = 11;
+// Among the uploads, first come first served: a flood of estimates must not hold them up.
+constexpr int kEstimatePriority = 0;
 
 absl::Status EstimateNoThrow(const v1::EstimateRequest& request, const JobFactory& create_job,
                              const Admission& admission, v1::EstimateResponse* response) {

@@ -211,6 +211,7 @@ void Session::TakeHeader(JobHeader header, absl::Time now, Effects* fx) {
     priority_ = dequantize.priority;
     quantize_ = false;
   }
+  has_header_ = true;
   header_ = std::move(header);
   header_at_ = now;
   grammar_ = Grammar::kChunks;
@@ -323,7 +324,7 @@ void Session::SayFinish() {
     absl::MutexLock lock(&mutex_);
     status = status_;
     pushback_ms = pushback_ms_;
-    if (valid_) event = MakeEvent();
+    if (has_header_) event = MakeEvent();
   }
   // First the event: who has seen the call end finds it in log and metrics.
   if (event) deps_->events->OnJobDone(*event);

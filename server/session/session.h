@@ -197,7 +197,7 @@ class Session : public std::enable_shared_from_this<Session>, private ProgressSi
   std::string method_ ABSL_GUARDED_BY(mutex_);
   bool quantize_ ABSL_GUARDED_BY(mutex_) = true;
   int priority_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool valid_ ABSL_GUARDED_BY(mutex_) = false;  // the header made a job
+  bool has_header_ ABSL_GUARDED_BY(mutex_) = false;  // the call counts as a job, also when refused
   Cost cost_ ABSL_GUARDED_BY(mutex_);
   uint64_t weight_elements_ ABSL_GUARDED_BY(mutex_) = 0;
 

@@ -89,7 +89,6 @@ absl::Status Session::CreateAndSubmit(JobHeader header) {
   {
     absl::MutexLock lock(&mutex_);
     if (state_ == SessionState::kEnded) return absl::OkStatus();
-    valid_ = true;
     job_ = *std::move(job);
     assembler_ = std::make_unique<wire::Assembler>(&job_->inputs(), job_.get());
     method_ = job_->method();

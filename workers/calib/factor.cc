@@ -22,7 +22,7 @@ constexpr int64_t kPanel = 256;  // of Energy()
 void FillTile(const Hessian& h, absl::Span<const int32_t> column_at, double lambda, int64_t ti,
               int64_t tj, float* square) {
   const int64_t n = h.n();
-  const float inverse_mean = static_cast<float>(1.0 / h.mean_diagonal());
+  const double inverse_mean = 1.0 / h.mean_diagonal();
   const float* upper = h.square();
   const int64_t i_end = std::min(n, (ti + 1) * kTile);
   for (int64_t i = ti * kTile; i < i_end; ++i) {
@@ -30,7 +30,8 @@ void FillTile(const Hessian& h, absl::Span<const int32_t> column_at, double lamb
     const int64_t j_end = std::min((tj + 1) * kTile, i);
     for (int64_t j = tj * kTile; j < j_end; ++j) {
       const int64_t b = column_at[j];
-      square[i * n + j] = (a < b ? upper[a * n + b] : upper[b * n + a]) * inverse_mean;
+      square[i * n + j] =
+          static_cast<float>((a < b ? upper[a * n + b] : upper[b * n + a]) * inverse_mean);
     }
     if (ti == tj) {
       const double diagonal = h.dead(a) ? 1.0 : h.diagonal()[a] / h.mean_diagonal();
@@ -88,7 +89,7 @@ std::vector<int32_t> SweepOrder(Order order, int64_t group_columns, const Hessia
 int LadderRetries(const Damping& damping) {
   int retries = 0;
   double fraction = damping.fraction;
-  while (fraction < damping.limit) {
+  while (fraction < damping.limit && retries < kMaxRungs) {
     // A ladder that starts at zero has nothing to multiply: its second rung is the usual damping.
     fraction = fraction > 0 ? fraction * damping.step : Damping().fraction;
     fraction = std::min(fraction, damping.limit);

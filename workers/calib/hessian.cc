@@ -60,6 +60,16 @@ void FindNonFinite(const float* square, int64_t n, int64_t ti, std::atomic<int64
   }
 }
 
+// Zeroes what stands beside dead columns above the diagonal, in the rows of tile ti.
+void ClearDead(float* square, int64_t n, int64_t ti, const std::vector<uint8_t>& dead) {
+  const int64_t i_end = std::min(n, (ti + 1) * kTile);
+  for (int64_t i = ti * kTile; i < i_end; ++i) {
+    for (int64_t j = i + 1; j < n; ++j) {
+      if (dead[i] || dead[j]) square[i * n + j] = 0;
+    }
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<Hessian> Hessian::Create(Buffer square, int64_t n, Given given,
@@ -112,11 +122,15 @@ absl::StatusOr<Hessian> Hessian::Create(Buffer square, int64_t n, Given given,
     h.dead_count_ += dead;
     if (dead) {
       h.diagonal_[j] = 0;
-      for (int64_t i = 0; i < j; ++i) s[i * n + j] = 0;
-      std::fill(s + j * n + j + 1, s + (j + 1) * n, 0.0f);
     } else {
       alive_sum += h.diagonal_[j];
     }
+  }
+  if (h.dead_count_ > 0) {
+    executor.ParallelFor(tiles, [&](int64_t t) {
+      if (!cancel.cancelled()) ClearDead(s, n, t, h.dead_);
+    });
+    QUANTD_RETURN_IF_ERROR(cancel.Check());
   }
   if (h.dead_count_ < n) h.mean_diagonal_ = alive_sum / static_cast<double>(n - h.dead_count_);
   return h;
@@ -146,7 +160,8 @@ absl::StatusOr<HessianAccumulator> HessianAccumulator::Create(int64_t n,
   return a;
 }
 
-absl::Status HessianAccumulator::AddValues(const float* values, int64_t count, Executor& executor) {
+absl::Status HessianAccumulator::AddValues(const float* values, int64_t count, Executor& executor,
+                                           const CancelToken& cancel) {
   const int64_t bad = FirstNonFinite(values, count);
   if (bad >= 0) {
     const int64_t at = values_ + bad;
@@ -161,18 +176,18 @@ absl::Status HessianAccumulator::AddValues(const float* values, int64_t count, E
     values_ += take;
     values += take;
     count -= take;
-    if (values_ % capacity == 0) FoldBlock(kBlockRows, executor);
+    if (values_ % capacity == 0) FoldBlock(kBlockRows, executor, cancel);
   }
-  return absl::OkStatus();
+  return cancel.Check();
 }
 
-void HessianAccumulator::FoldBlock(int64_t rows, Executor& executor) {
+void HessianAccumulator::FoldBlock(int64_t rows, Executor& executor, const CancelToken& cancel) {
   const float* x = block_.As<float>().data();
   double* sums = sums_.As<double>().data();
   const int64_t tiles = CeilDiv(n_, kTile);
   executor.ParallelFor(tiles * tiles, [&](int64_t t) {
     const int64_t i0 = (t / tiles) * kTile, j0 = (t % tiles) * kTile;
-    if (i0 > j0) return;
+    if (i0 > j0 || cancel.cancelled()) return;
     const int64_t ni = std::min(kTile, n_ - i0), nj = std::min(kTile, n_ - j0);
     std::vector<float> product(ni * nj);
     Gemm(true, false, ni, nj, rows, 1.0f, x + i0, n_, x + j0, n_, 0.0f, product.data(), nj);
@@ -188,13 +203,14 @@ absl::StatusOr<Hessian> HessianAccumulator::Finish(Executor& executor, const Can
     return absl::InvalidArgumentError(
         absl::StrCat("tensor '", tensor_, "': no rows, so there is no H to accumulate"));
   }
-  if (rows() % kBlockRows != 0) FoldBlock(rows() % kBlockRows, executor);
+  if (rows() % kBlockRows != 0) FoldBlock(rows() % kBlockRows, executor, cancel);
   block_ = Buffer();
   // In place: F32 entry k never lies behind F64 entry k.
   double* sums = sums_.As<double>().data();
   std::byte* bytes = sums_.data();
   const double tokens = static_cast<double>(rows());
   for (int64_t k = 0; k < n_ * n_; ++k) {
+    if (k % n_ == 0) QUANTD_RETURN_IF_ERROR(cancel.Check());
     const float value = static_cast<float>(sums[k] / tokens);
     std::memcpy(bytes + k * sizeof(float), &value, sizeof(value));
   }

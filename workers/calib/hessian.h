@@ -72,7 +72,8 @@ class HessianAccumulator {
 
   // The next `count` values of X, row after row; a piece may end inside a row. INVALID_ARGUMENT
   // naming tensor, row and column of the first NaN or infinity.
-  absl::Status AddValues(const float* values, int64_t count, Executor& executor);
+  absl::Status AddValues(const float* values, int64_t count, Executor& executor,
+                         const CancelToken& cancel);
 
   // Whole rows so far: T.
   int64_t rows() const { return values_ / n_; }
@@ -81,7 +82,7 @@ class HessianAccumulator {
   absl::StatusOr<Hessian> Finish(Executor& executor, const CancelToken& cancel);
 
  private:
-  void FoldBlock(int64_t rows, Executor& executor);
+  void FoldBlock(int64_t rows, Executor& executor, const CancelToken& cancel);
 
   int64_t n_ = 0;
   std::string tensor_;

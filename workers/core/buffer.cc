@@ -27,16 +27,14 @@ class KeptMappings {
   // A mapping of at least `bytes`, at most an eighth larger, its true size in *mapped. Without a
   // match all that is kept goes back to the kernel and the answer is null.
   void* Take(uint64_t bytes, uint64_t* mapped) {
-    absl::MutexLock lock(&mutex_);
-    for (size_t i = 0; i < kept_.size(); ++i) {
-      if (kept_[i].bytes < bytes || kept_[i].bytes > bytes + bytes / 8) continue;
-      void* data = kept_[i].data;
-      *mapped = kept_[i].bytes;
-      total_ -= kept_[i].bytes;
-      kept_.erase(kept_.begin() + static_cast<int64_t>(i));
-      return data;
+    std::vector<Mapping> dropped;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (void* data = MatchLocked(bytes, mapped)) return data;
+      dropped.swap(kept_);
+      total_ = 0;
     }
-    DropLocked();
+    for (const Mapping& m : dropped) munmap(m.data, m.bytes);  // slow: not under the lock
     return nullptr;
   }
 
@@ -49,21 +47,22 @@ class KeptMappings {
     return true;
   }
 
-  void Drop() {
-    absl::MutexLock lock(&mutex_);
-    DropLocked();
-  }
-
  private:
   struct Mapping {
     void* data;
     uint64_t bytes;
   };
 
-  void DropLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    for (const Mapping& m : kept_) munmap(m.data, m.bytes);
-    kept_.clear();
-    total_ = 0;
+  void* MatchLocked(uint64_t bytes, uint64_t* mapped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    for (size_t i = 0; i < kept_.size(); ++i) {
+      if (kept_[i].bytes < bytes || kept_[i].bytes > bytes + bytes / 8) continue;
+      void* data = kept_[i].data;
+      *mapped = kept_[i].bytes;
+      total_ -= kept_[i].bytes;
+      kept_.erase(kept_.begin() + static_cast<int64_t>(i));
+      return data;
+    }
+    return nullptr;
   }
 
   absl::Mutex mutex_;
@@ -112,8 +111,6 @@ void Buffer::Free() {
 absl::StatusOr<Buffer> Buffer::Allocate(uint64_t bytes) { return Make(bytes, true); }
 
 absl::StatusOr<Buffer> Buffer::AllocateUnfilled(uint64_t bytes) { return Make(bytes, false); }
-
-void Buffer::DropKept() { Kept().Drop(); }
 
 absl::StatusOr<Buffer> Buffer::Make(uint64_t bytes, bool zeroed) {
   Buffer b;

@@ -14,7 +14,8 @@ class Executor {
   virtual int width() const = 0;
 
   // Calls fn(i) once for every i in [0, count), in any order and on any thread (the caller takes
-  // part), and returns when all have returned. fn must not throw. May be nested.
+  // part), and returns when all have returned. When an item throws (memory ran out), the exception
+  // comes to the caller once no item runs any more. May be nested.
   virtual void ParallelFor(int64_t count, const std::function<void(int64_t)>& fn) = 0;
 };
 

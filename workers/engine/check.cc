@@ -95,6 +95,7 @@ absl::StatusOr<QuantizeShape> CheckQuantize(const QuantizeJob& job, const Method
   QUANTD_RETURN_IF_ERROR(CheckDeclarations(job.id, job.tensors, limits));
   QUANTD_RETURN_IF_ERROR(method.Check(job.spec));
   QuantizeShape shape;
+  std::set<std::string> modules;
   for (int i = 0; i < static_cast<int>(job.tensors.size()); ++i) {
     const TensorDecl& t = job.tensors[i];
     if (!IsRealDType(t.dtype)) {
@@ -102,6 +103,11 @@ absl::StatusOr<QuantizeShape> CheckQuantize(const QuantizeJob& job, const Method
                                   " is not F32, F16 or BF16"));
     }
     if (t.role == Role::kWeight) {
+      if (!modules.insert(ModuleName(t.name)).second) {
+        return Invalid(absl::StrCat("tensor '", t.name, "': another weight is of module '",
+                                    ModuleName(t.name),
+                                    "', too; packed tensors would share names"));
+      }
       if (t.shape.size() != 2 || t.shape[0] < 1 || t.shape[1] < 1) {
         return Invalid(absl::StrCat("tensor '", t.name, "': a weight has shape [m, n], got ",
                                     ShapeString(t.shape)));

@@ -12,8 +12,8 @@ namespace {
 
 // Share of the SGEMM rate that the solvers keep up over a whole layer, and the rate at which rows
 // are fitted, rounded, packed and measured; both measured by tests/bench on two cores.
-constexpr double kSolverEfficiency = 0.55;
-constexpr double kRowBytesPerSecond = 1.2e9;
+constexpr double kSolverEfficiency = 0.7;
+constexpr double kRowBytesPerSecond = 3.5e9;
 
 // Flops a second of one thread's SGEMM, measured once.
 double GemmRate() {
@@ -68,8 +68,12 @@ Cost QuantizeCost(const QuantizeJob& job, const Method& method, const Layout& la
     elements += static_cast<uint64_t>(m) * static_cast<uint64_t>(n);
     cost.output_bytes += output.back();
     cost.flops += method.WeightFlops(job.spec, m, n);
-    // Three energies: of W, of the error, of the baseline's error.
-    if (has_h) cost.flops += 3.0 * static_cast<double>(m) * static_cast<double>(square);
+    // Energies of W and of the baseline's error; the sweep has its own at hand. Through a factor
+    // each costs half a product with H.
+    if (has_h) {
+      const double product = static_cast<double>(m) * static_cast<double>(square);
+      cost.flops += (method.NeedsHessian() ? 2.0 : 4.0) * product;
+    }
     const int64_t rows = std::min(m, method.StripeRows(m, n, has_h));
     scratch = std::max(
         scratch, StripeBytes(job.spec, rows, n) + method.ScratchBytes(job.spec, rows, n, has_h));

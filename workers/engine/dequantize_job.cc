@@ -1,11 +1,13 @@
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "workers/core/float16.h"
 #include "workers/core/shape.h"
 #include "workers/core/status_macros.h"
 #include "workers/engine/check.h"
@@ -97,6 +99,14 @@ class DequantizeJobImpl : public Job {
       if (!status[s].ok()) return;
       std::vector<float> values(rows * w.cols);
       Dequantize(coded, values.data());
+      const float limit = MaxFinite(job_.output_dtype);
+      for (const float v : values) {
+        if (std::abs(v) > limit) {
+          status[s] = absl::InvalidArgumentError(
+              absl::StrCat("value ", v, " is beyond the largest ", DTypeName(job_.output_dtype)));
+          return;
+        }
+      }
       FromF32(job_.output_dtype, values.data(),
               dense.data() + row * w.cols * DTypeBytes(job_.output_dtype), rows * w.cols);
     });

@@ -81,7 +81,8 @@ class Job : public TensorSink {
   virtual const std::string& method() const = 0;  // "rtn", "gptq", "dequantize"
   virtual uint64_t weight_elements() const = 0;   // sum of m n
 
-  // Allocates what the upload lands in. Call once, after admission, before the first Write.
+  // Allocates what the upload lands in. Call once, after admission, before the first Write. The
+  // context's executor and token are used by Write, too, and outlive the job.
   virtual absl::Status Begin(const RunContext& context) = 0;
 
   // Does the work and releases inputs as it goes. Per-weight trouble is an Outcome in the report,

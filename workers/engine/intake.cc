@@ -48,9 +48,10 @@ absl::StatusOr<std::unique_ptr<HessianIntake>> HessianIntake::Create(const Tenso
   return intake;
 }
 
-absl::Status HessianIntake::Add(absl::Span<const std::byte> bytes, Executor& executor) {
+absl::Status HessianIntake::Add(absl::Span<const std::byte> bytes, Executor& executor,
+                                const CancelToken& cancel) {
   return stream_.Add(bytes, [&](const float* values, int64_t count) {
-    if (accumulator_ != nullptr) return accumulator_->AddValues(values, count, executor);
+    if (accumulator_ != nullptr) return accumulator_->AddValues(values, count, executor, cancel);
     if (triangle_) {
       PutTriangle(values, count);
     } else {

@@ -41,7 +41,8 @@ class HessianIntake {
   static absl::StatusOr<std::unique_ptr<HessianIntake>> Create(const TensorDecl& decl, int64_t n);
 
   // The next bytes, in order. INVALID_ARGUMENT for NaN and infinity in activations.
-  absl::Status Add(absl::Span<const std::byte> bytes, Executor& executor);
+  absl::Status Add(absl::Span<const std::byte> bytes, Executor& executor,
+                   const CancelToken& cancel);
 
   // Rows of X seen, 0 for a given H.
   int64_t tokens() const { return accumulator_ != nullptr ? accumulator_->rows() : 0; }

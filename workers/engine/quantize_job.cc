@@ -58,6 +58,7 @@ class QuantizeJobImpl : public Job {
 
   absl::Status Begin(const RunContext& context) override {
     executor_ = context.executor;
+    cancel_ = context.cancel;
     weights_.resize(job_.tensors.size());
     for (int i : shape_.weights) {
       const TensorDecl& t = job_.tensors[i];
@@ -72,7 +73,7 @@ class QuantizeJobImpl : public Job {
   }
 
   absl::Status Write(int index, uint64_t offset, absl::Span<const std::byte> bytes) override {
-    if (index == shape_.statistics) return statistics_->Add(bytes, *executor_);
+    if (index == shape_.statistics) return statistics_->Add(bytes, *executor_, *cancel_);
     std::memcpy(weights_[index].data() + offset, bytes.data(), bytes.size());
     return absl::OkStatus();
   }
@@ -186,6 +187,7 @@ class QuantizeJobImpl : public Job {
   uint64_t elements_ = 0;
 
   Executor* executor_ = nullptr;
+  const CancelToken* cancel_ = nullptr;
   std::vector<Buffer> weights_;  // by tensor index; empty for statistics
   std::unique_ptr<HessianIntake> statistics_;
   std::vector<Digest> digests_;

@@ -26,8 +26,6 @@ struct Library {
   void (*ssyrk)(int, int, int, int, int, float, const float*, int, float, float*, int);
   void (*strsm)(int, int, int, int, int, int, int, float, const float*, int, float*, int);
   void (*strmm)(int, int, int, int, int, int, int, float, const float*, int, float*, int);
-  void (*ssymm)(int, int, int, int, int, float, const float*, int, const float*, int, float, float*,
-                int);
   void (*spotrf)(const char*, const int*, float*, const int*, int*, size_t);
   void (*strtri)(const char*, const char*, const int*, float*, const int*, int*, size_t, size_t);
   void (*set_num_threads)(int);
@@ -72,8 +70,7 @@ absl::Status Load() {
   const bool complete =
       Resolve(handle, "cblas_sgemm", &l.sgemm) && Resolve(handle, "cblas_ssyrk", &l.ssyrk) &&
       Resolve(handle, "cblas_strsm", &l.strsm) && Resolve(handle, "cblas_strmm", &l.strmm) &&
-      Resolve(handle, "cblas_ssymm", &l.ssymm) && Resolve(handle, "spotrf_", &l.spotrf) &&
-      Resolve(handle, "strtri_", &l.strtri) &&
+      Resolve(handle, "spotrf_", &l.spotrf) && Resolve(handle, "strtri_", &l.strtri) &&
       Resolve(handle, "openblas_set_num_threads", &l.set_num_threads) &&
       Resolve(handle, "openblas_get_config", &l.get_config) &&
       Resolve(handle, "openblas_get_corename", &l.get_corename);
@@ -144,11 +141,6 @@ void SyrkLower(int64_t n, int64_t k, float alpha, const float* a, int64_t lda, f
   library.ssyrk(kRowMajor, kLower, kNoTrans, Int(n), Int(k), alpha, a, Int(lda), 1.0f, c, Int(ldc));
 }
 
-void SyrkUpperTransposed(int64_t n, int64_t k, const float* a, int64_t lda, float beta, float* c,
-                         int64_t ldc) {
-  library.ssyrk(kRowMajor, kUpper, kTrans, Int(n), Int(k), 1.0f, a, Int(lda), beta, c, Int(ldc));
-}
-
 void SolveRightLowerTransposed(int64_t m, int64_t n, const float* l, int64_t ldl, float* b,
                                int64_t ldb) {
   library.strsm(kRowMajor, kRight, kLower, kTrans, kNonUnit, Int(m), Int(n), 1.0f, l, Int(ldl), b,
@@ -176,12 +168,6 @@ void NegateSolveRightLower(int64_t m, int64_t n, const float* l, int64_t ldl, fl
                            int64_t ldb) {
   library.strsm(kRowMajor, kRight, kLower, kNoTrans, kNonUnit, Int(m), Int(n), -1.0f, l, Int(ldl),
                 b, Int(ldb));
-}
-
-void SymmLeftUpper(int64_t m, int64_t n, const float* a, int64_t lda, const float* b, int64_t ldb,
-                   float* c, int64_t ldc) {
-  library.ssymm(kRowMajor, kLeft, kUpper, Int(m), Int(n), 1.0f, a, Int(lda), b, Int(ldb), 0.0f, c,
-                Int(ldc));
 }
 
 bool CholeskyBlockLower(int64_t n, float* a, int64_t lda) {

@@ -31,10 +31,6 @@ void Gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, f
 void SyrkLower(int64_t n, int64_t k, float alpha, const float* a, int64_t lda, float* c,
                int64_t ldc);
 
-// Upper triangle of C [n, n] = A^T A + beta C, A is [k, n]. The lower triangle is not touched.
-void SyrkUpperTransposed(int64_t n, int64_t k, const float* a, int64_t lda, float beta, float* c,
-                         int64_t ldc);
-
 // B [m, n] = B L^-T for a lower triangle L [n, n].
 void SolveRightLowerTransposed(int64_t m, int64_t n, const float* l, int64_t ldl, float* b,
                                int64_t ldb);
@@ -49,10 +45,6 @@ void MultiplyLeftLower(int64_t m, int64_t n, const float* l, int64_t ldl, float*
 // B [m, n] = -B L^-1 for a lower triangle L [n, n].
 void NegateSolveRightLower(int64_t m, int64_t n, const float* l, int64_t ldl, float* b,
                            int64_t ldb);
-
-// C [m, n] = A B, A [m, m] symmetric with its upper triangle stored.
-void SymmLeftUpper(int64_t m, int64_t n, const float* a, int64_t lda, const float* b, int64_t ldb,
-                   float* c, int64_t ldc);
 
 // A [n, n] = L L^T: overwrites the lower triangle with L. False when A is not positive definite
 // (the lower triangle is then undefined). The upper triangle is not touched. For blocks; one

@@ -117,7 +117,6 @@ class DescentSolver : public GroupSolver {
 
   std::optional<SolverFacts> facts() const override {
     SolverFacts f;
-    f.damping_fraction = spec_.solve.damping.limit;
     f.damping_retries = LadderRetries(spec_.solve.damping);
     f.used_descent = true;
     f.dead_columns = hessian_->dead_columns();
@@ -174,6 +173,11 @@ class Gptq : public Method {
     if (!(s.damping.step > 1.0) || !std::isfinite(s.damping.step)) {
       return bad(absl::StrCat("spec.gptq.damping.step: ", s.damping.step, " is not above 1"));
     }
+    if (LadderRetries(s.damping) >= kMaxRungs) {
+      return bad(absl::StrCat("spec.gptq.damping: step ", s.damping.step, " from ",
+                              s.damping.fraction, " needs ", kMaxRungs, " rungs or more to reach ",
+                              s.damping.limit));
+    }
     if (s.descent_passes < 0 || s.descent_passes > 100 || s.fallback_descent_passes < 0 ||
         s.fallback_descent_passes > 100) {
       return bad(absl::StrCat("spec.gptq: descent passes ", s.descent_passes, " and ",
@@ -220,7 +224,9 @@ class Gptq : public Method {
     const uint64_t groups = spec.partition.GroupsPerRow(n);
     uint64_t bytes = area * (4 + 4 + 1)  // sweep: weight, state, codes
                      + area * (4 + 4)    // energy: transposed, permuted
-                     + groups * rows * 12 + 4 * 256 * static_cast<uint64_t>(rows);
+                     + groups * rows * 12 +
+                     4 * static_cast<uint64_t>(std::max(256, spec.solve.block_columns)) *
+                         static_cast<uint64_t>(rows + spec.solve.block_columns);
     if (UsesInverse(spec)) bytes += area * 4;  // energy: the solved panels
     if (spec.solve.descent_passes > 0) bytes += area * (4 + 4 + 1 + 4);
     // Blocks of H's rows for descent, also as the fall-back, and for its energies.

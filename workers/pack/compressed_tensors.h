@@ -2,8 +2,8 @@
 //
 //   .weight_packed      I32  [m, ceil(n bits / 32)]        codes, dense bits, rows padded to words
 //   .weight_scale       F16 or BF16  [m, groups], [1] for one scale per tensor
-//   .weight_zero_point  I32  [ceil(m bits / 32), groups]   asymmetric only; dense bits down the
-//   rows .weight_shape       I64  [2]                           m, n
+//   .weight_zero_point  I32  [ceil(m bits / 32), groups]   asymmetric only, down the rows
+//   .weight_shape       I64  [2]                           m, n
 //
 // Byte pictures, limits and reasons: FORMAT.compressed-tensors.md.
 #pragma once

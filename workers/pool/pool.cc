@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <list>
 #include <map>
@@ -27,20 +28,34 @@ class Loop {
     int64_t ran = 0;
     for (int64_t i = next_.fetch_add(1, std::memory_order_relaxed); i < count_;
          i = next_.fetch_add(1, std::memory_order_relaxed)) {
-      (*fn_)(i);
       ++ran;
+      try {
+        (*fn_)(i);
+      } catch (...) {
+        Note(std::current_exception());
+      }
     }
     if (ran == 0) return;
     absl::MutexLock lock(&mutex_);
     done_ += ran;
   }
 
+  // When all items have returned. Rethrows what one of them threw.
   void Wait() {
-    absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(this, &Loop::AllDone));
+    std::exception_ptr thrown;
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(this, &Loop::AllDone));
+      thrown = thrown_;
+    }
+    if (thrown) std::rethrow_exception(thrown);
   }
 
  private:
+  void Note(std::exception_ptr thrown) {
+    absl::MutexLock lock(&mutex_);
+    if (!thrown_) thrown_ = std::move(thrown);
+  }
   bool AllDone() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return done_ == count_; }
 
   const int64_t count_;
@@ -48,6 +63,7 @@ class Loop {
   std::atomic<int64_t> next_{0};
   absl::Mutex mutex_;
   int64_t done_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::exception_ptr thrown_ ABSL_GUARDED_BY(mutex_);
 };
 
 // A loop that can use `wanted` more threads.

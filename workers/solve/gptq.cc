@@ -198,6 +198,13 @@ class Sweep {
       io_->group_of_column[factor_.column_at()[p]] =
           static_cast<int32_t>((n_ - 1 - p) / io_->group_columns);
     }
+    // An order that leaves every column in its natural group needs no index, and layouts store
+    // none.
+    bool natural = true;
+    for (int64_t c = 0; c < n_; ++c) {
+      natural &= io_->group_of_column[c] == c / io_->group_columns;
+    }
+    if (natural) io_->group_of_column.clear();
   }
 
   void FitGroupAt(int64_t position, int64_t group, int64_t row, int64_t count) {

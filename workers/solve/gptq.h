@@ -3,13 +3,10 @@
 // recipe.
 //
 // Two forms of one algorithm; both go through the positions of a Factor from the last to the first.
-//   LDLQ      left-looking, inversion-free: v_k = w_k + sum over earlier columns j of (w_j - w'_j)
-//   N_jk
-//             with N = L diag(1 / L_kk). Writes only its own block: one GEMM per block reads the
-//             past.
-//   Cholesky  right-looking with lazy blocks: e_k = (a_k - w'_k) / U_kk, a_j -= e_k U_kj. Needed
-//   where
-//             groups are fitted on compensated values (dynamic groups).
+// - LDLQ, left-looking and inversion-free: v_k = w_k + sum of (w_j - w'_j) N_jk over the columns j
+//   before k, with N = L diag(1 / L_kk). It writes only its own block: one GEMM reads the past.
+// - Cholesky, right-looking with lazy blocks: e_k = (a_k - w'_k) / U_kk, a_j -= e_k U_kj. Needed
+//   where groups are fitted on compensated values (dynamic groups).
 // They choose the same codes up to rounding of the feedback sums.
 #pragma once
 

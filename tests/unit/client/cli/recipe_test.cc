@@ -27,13 +27,13 @@ rules:
   ASSERT_TRUE(recipe.ok()) << recipe.status();
   SpecChoice flags;
   flags.bits = 3;
-  EXPECT_EQ(recipe->For("layers.1.attn.q", {})->bits, 4);
-  EXPECT_EQ(recipe->For("layers.1.attn.q", flags)->bits, 3);
-  EXPECT_EQ(recipe->For("layers.1.mlp.up", flags)->bits, 8);
-  EXPECT_EQ(recipe->For("layers.1.mlp.down", flags)->group_size, "row");
-  EXPECT_EQ(recipe->For("layers.1.mlp.down", flags)->bits, 8);
-  EXPECT_FALSE(recipe->For("layers.0.attn.q", flags));
-  EXPECT_TRUE(recipe->For("layers.0.mlp.up", flags));
+  EXPECT_EQ((*recipe->For("layers.1.attn.q", {}))->bits, 4);
+  EXPECT_EQ((*recipe->For("layers.1.attn.q", flags))->bits, 3);
+  EXPECT_EQ((*recipe->For("layers.1.mlp.up", flags))->bits, 8);
+  EXPECT_EQ((*recipe->For("layers.1.mlp.down", flags))->group_size, "row");
+  EXPECT_EQ((*recipe->For("layers.1.mlp.down", flags))->bits, 8);
+  EXPECT_FALSE(recipe->For("layers.0.attn.q", flags)->has_value());
+  EXPECT_TRUE(recipe->For("layers.0.mlp.up", flags)->has_value());
 }
 
 TEST(RecipeTest, AnEmptyFileChangesNothing) {
@@ -41,7 +41,7 @@ TEST(RecipeTest, AnEmptyFileChangesNothing) {
   ASSERT_TRUE(recipe.ok()) << recipe.status();
   SpecChoice flags;
   flags.bits = 5;
-  EXPECT_EQ(recipe->For("m", flags)->bits, 5);
+  EXPECT_EQ((*recipe->For("m", flags))->bits, 5);
 }
 
 TEST(RecipeTest, MistakesNameLineKeyAndValue) {

@@ -216,8 +216,8 @@ TEST(CodecErrors, SpecNumbers) {
   }
   ExpectSpecRefused([](auto* s) { s->mutable_gptq()->set_block_columns(1025); },
                     "gptq.block_columns", "1025");
-  ExpectSpecRefused([](auto* s) { s->mutable_gptq()->set_descent_passes(1001); },
-                    "gptq.descent_passes", "1001");
+  ExpectSpecRefused([](auto* s) { s->mutable_gptq()->set_descent_passes(101); },
+                    "gptq.descent_passes", "101");
   ExpectSpecRefused([](auto* s) { s->mutable_gptq()->set_fallback_descent_passes(0xFFFFFFFF); },
                     "gptq.fallback_descent_passes", "4294967295");
 }

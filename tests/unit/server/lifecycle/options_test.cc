@@ -1,5 +1,7 @@
 #include "server/options.h"
 
+#include "workers/core/buffer.h"
+
 #include <stdlib.h>
 
 #include <string>
@@ -128,7 +130,8 @@ TEST(OptionsTest, TheDefaultBudgetLeavesRoomForTheTransport) {
   ServerOptions options;
   const uint64_t gib = uint64_t{1} << 30;
   EXPECT_EQ(ResolveTransport(options), uint64_t{64 * 6 + 64} << 20);
-  EXPECT_EQ(ResolveBudget(options, 16 * gib), 12 * gib - ResolveTransport(options));
+  EXPECT_EQ(ResolveBudget(options, 16 * gib),
+            12 * gib - ResolveTransport(options) - Buffer::kKeptBytes);
   EXPECT_EQ(ResolveBudget(options, gib / 2), gib / 16) << "a small machine keeps an eighth";
   EXPECT_GT(ResolveBudget(options, 0), 0u);
   options.max_streams = 1;

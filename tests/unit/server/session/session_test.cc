@@ -130,7 +130,7 @@ TEST_F(SessionTest, MemoryIsHeldUntilTheResultIsWrittenAndInputsOnlyForTheRun) {
   EXPECT_EQ(admission_->reserved_bytes(), 0u);
 }
 
-TEST_F(SessionTest, AnInvalidHeaderIsRefusedAndIsNoJob) {
+TEST_F(SessionTest, AnInvalidHeaderIsRefusedAndToldWithItsReason) {
   plan_->create = absl::InvalidArgumentError("spec.levels.bits: 9 is not in 2..8");
   auto stream = Open();
   stream->session()->OnFrame(HeaderFrame());
@@ -138,7 +138,8 @@ TEST_F(SessionTest, AnInvalidHeaderIsRefusedAndIsNoJob) {
   EXPECT_EQ(Code(*stream), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(Message(*stream), "spec.levels.bits: 9 is not in 2..8");
   EXPECT_THAT(events_.rejects(), ElementsAre(std::pair(RejectReason::kInvalid, "rtn")));
-  EXPECT_THAT(events_.jobs(), IsEmpty());
+  ASSERT_EQ(events_.jobs().size(), 1u);
+  EXPECT_EQ(events_.jobs()[0].status.message(), "spec.levels.bits: 9 is not in 2..8");
   EXPECT_THAT(stream->TakeFrames(), IsEmpty());
 }
 

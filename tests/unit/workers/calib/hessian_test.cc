@@ -104,7 +104,7 @@ TEST_F(HessianTest, AccumulatedActivationsMatchDoubleSums) {
   const std::vector<float> x = reference::CorrelatedActivations(tokens, n, 3);
   auto sums = HessianAccumulator::Create(n, "x");
   ASSERT_TRUE(sums.ok());
-  ASSERT_TRUE(sums->AddValues(x.data(), tokens * n, executor_).ok());
+  ASSERT_TRUE(sums->AddValues(x.data(), tokens * n, executor_, cancel_).ok());
   EXPECT_EQ(sums->rows(), tokens);
   const auto h = sums->Finish(executor_, cancel_);
   ASSERT_TRUE(h.ok()) << h.status();
@@ -125,7 +125,8 @@ TEST_F(HessianTest, AccumulationDoesNotDependOnPiecesOrThreads) {
     reference::ShuffledExecutor shuffled(3, piece);
     auto sums = HessianAccumulator::Create(n, "x");
     for (int64_t at = 0; at < tokens * n; at += piece) {
-      ASSERT_TRUE(sums->AddValues(x.data() + at, std::min(piece, tokens * n - at), shuffled).ok());
+      ASSERT_TRUE(
+          sums->AddValues(x.data() + at, std::min(piece, tokens * n - at), shuffled, cancel_).ok());
     }
     const auto h = sums->Finish(shuffled, cancel_);
     ASSERT_TRUE(h.ok());
@@ -141,8 +142,8 @@ TEST_F(HessianTest, AccumulatorNamesTheFirstBadActivation) {
   auto sums = HessianAccumulator::Create(4, "layer.activations");
   std::vector<float> x(12, 1.0f);
   x[6] = std::numeric_limits<float>::infinity();
-  ASSERT_TRUE(sums->AddValues(x.data(), 4, executor_).ok());
-  EXPECT_THAT(std::string(sums->AddValues(x.data() + 4, 8, executor_).message()),
+  ASSERT_TRUE(sums->AddValues(x.data(), 4, executor_, cancel_).ok());
+  EXPECT_THAT(std::string(sums->AddValues(x.data() + 4, 8, executor_, cancel_).message()),
               HasSubstr("'layer.activations': entry [1, 2] = inf"));
 }
 

@@ -43,6 +43,9 @@ TEST_F(CheckTest, RefusesBadDeclarationsNamingTensorAndValue) {
   job.tensors[1].name = "a.weight";
   ExpectRefused(job, kInvalid, "'a.weight': declared twice");
   job = Valid();
+  job.tensors.push_back({"a", Role::kWeight, DType::kF32, {64, 256}, std::nullopt});
+  ExpectRefused(job, kInvalid, "'a': another weight is of module 'a'");
+  job = Valid();
   job.tensors[0].shape = {64, -256};
   ExpectRefused(job, kInvalid, "'a.weight': shape [64, -256] has a negative");
   job = Valid();
@@ -115,6 +118,11 @@ TEST_F(CheckTest, RefusesAxesThatMakeNoSenseTogether) {
   job = Valid();
   job.spec.solve.damping.limit = 0.001;
   ExpectRefused(job, kInvalid, "damping");
+  job = Valid();
+  job.spec.solve.damping.step = 1.0 + 1e-15;  // a ladder that would never end
+  ExpectRefused(job, kInvalid, "32 rungs");
+  job.spec.solve.damping = {5e-324, 1.4, 1.0};
+  ExpectRefused(job, kInvalid, "32 rungs");
   job = Valid();
   job.spec.levels.bits = 9;
   ExpectRefused(job, kInvalid, "bits: 9");

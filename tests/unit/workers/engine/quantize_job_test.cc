@@ -199,6 +199,66 @@ TEST_F(QuantizeJobTest, DynamicGroupsWithActOrderNeedALayoutWithGroupIndices) {
   EXPECT_NEAR(result->report.tensors[0].error.weight_mse * kM * kN / d2, 1.0, 1e-6);
 }
 
+// An index that says nothing new is not stored, and what is unpacked must still equal what was
+// chosen.
+TEST_F(QuantizeJobTest, DynamicGroupsWhoseIndexComesOutNaturalWorkInEveryLayout) {
+  std::vector<Upload> uploads = WithHessian();
+  QuantizeJob job = GptqJob(uploads);
+  job.spec.solve.timing = GroupTiming::kDynamic;
+  job.spec.solve.factorization = Factorization::kCholesky;
+  job.spec.partition.group_size = kN;  // one group
+  for (const std::string& layout : ListLayouts()) {
+    job.layout = layout;
+    const auto result = Run(job, uploads);
+    ASSERT_TRUE(result.ok()) << layout << ": " << result.status();
+    EXPECT_EQ(result->report.tensors[0].outcome, Outcome::kOk);
+  }
+  std::vector<float> flat(kN * kN);  // act-order of a constant diagonal is the natural order
+  for (int64_t i = 0; i < kN; ++i) flat[i * (kN + 1)] = 2.0f;
+  uploads[1] = F32("h", Role::kHessian, {kN, kN}, flat);
+  job.spec.partition.group_size = 32;
+  for (const char* layout : {"gptq", "gptq-v2", "plain"}) {
+    job.layout = layout;
+    const auto result = Run(job, uploads);
+    ASSERT_TRUE(result.ok()) << layout << ": " << result.status();
+  }
+}
+
+TEST_F(QuantizeJobTest, AHessianOfTinyNumbersIsAsGoodAsItsMultiple) {
+  std::vector<float> tiny(kN * kN);
+  for (int64_t i = 0; i < kN * kN; ++i) tiny[i] = static_cast<float>(h_[i] * 0x1p-120);
+  const std::vector<Upload> usual = WithHessian();
+  const std::vector<Upload> small = {usual[0], F32("h", Role::kHessian, {kN, kN}, tiny)};
+  const auto a = Run(GptqJob(usual), usual), b = Run(GptqJob(small), small);
+  ASSERT_TRUE(a.ok() && b.ok()) << b.status();
+  EXPECT_EQ(b->report.tensors[0].outcome, Outcome::kOk) << b->report.tensors[0].reason;
+  EXPECT_NEAR(*b->report.tensors[0].error.output_relative_error /
+                  *a->report.tensors[0].error.output_relative_error,
+              1.0, 0.02);
+}
+
+// The sweep's own loss stands in for the product with H; both must say the same, also for the
+// inverse factor and far up the ladder.
+TEST_F(QuantizeJobTest, TheReportedOutputErrorIsThatOfTheDecodedBytesForBothFactors) {
+  const std::vector<Upload> uploads = WithHessian();
+  std::vector<double> w(w_.begin(), w_.end());
+  for (const Factorization f : {Factorization::kLdlq, Factorization::kCholesky}) {
+    for (const double damping : {1e-4, 0.01, 1.0}) {
+      QuantizeJob job = GptqJob(uploads);
+      job.spec.solve.factorization = f;
+      job.spec.solve.damping = {damping, 10, 1.0};
+      const auto result = Run(job, uploads);
+      ASSERT_TRUE(result.ok()) << result.status();
+      const std::vector<float> dense = Dense(job, *result).at(0);
+      std::vector<double> d(kM * kN);
+      for (int64_t i = 0; i < kM * kN; ++i) d[i] = w[i] - dense[i];
+      const double expected = reference::Energy(d, kM, kN, h_) / reference::Energy(w, kM, kN, h_);
+      EXPECT_NEAR(*result->report.tensors[0].error.output_relative_error / expected, 1.0, 2e-3)
+          << FactorizationName(f) << " at " << damping;
+    }
+  }
+}
+
 TEST_F(QuantizeJobTest, OneScalePerTensorIsFittedOverAllStripes) {
   const std::vector<Upload> uploads = {F32("q.weight", Role::kWeight, {kM, kN}, w_)};
   QuantizeJob job = RtnJob(uploads);

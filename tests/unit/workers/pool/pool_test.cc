@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -43,6 +44,23 @@ TEST(Pool, NestedLoopsFromManyCallersFinish) {
   }
   for (std::thread& t : callers) t.join();
   EXPECT_EQ(sum, 3 * 20 * 5 * 4 * (0 + 1 + 2));
+}
+
+TEST(Pool, AnItemThatThrowsReachesTheCallerAfterAllItemsReturned) {
+  for (const int threads : {1, 3}) {
+    Pool pool({threads});
+    std::atomic<int> returned{0};
+    EXPECT_THROW(pool.ParallelFor(50,
+                                  [&](int64_t i) {
+                                    if (i % 7 == 3) throw std::bad_alloc();
+                                    ++returned;
+                                  }),
+                 std::bad_alloc);
+    if (threads > 1) {
+      EXPECT_EQ(returned, 43);
+    }
+    pool.ParallelFor(4, [&](int64_t) { ++returned; });  // the pool goes on
+  }
 }
 
 TEST(Pool, LoopsReallySpreadOverThreads) {
