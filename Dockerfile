@@ -24,7 +24,7 @@ LABEL org.opencontainers.image.title="quantd" \
 # OpenBLAS is opened at run time, by the name libopenblas.so.0; the others are linked.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
-      libgrpc++1.51 libisal2 libopenblas0-pthread libprometheus-cpp-pull1.0 libssl3 libxxhash0 \
+      ca-certificates libgrpc++1.51 libisal2 libopenblas0-pthread libprometheus-cpp-pull1.0 libssl3 libxxhash0 \
       libyaml-cpp0.7 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin quantd

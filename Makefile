@@ -54,6 +54,7 @@ lint: setup ## check format, includes, files and clang-tidy's findings (LINT_ALL
 	@$(PYTHON) $(TOOLS)/check_includes.py
 	@$(PYTHON) $(TOOLS)/check_files.py
 	@cmake --preset release --log-level=WARNING
+	@cmake --build $(BUILD) -j $(JOBS) --target quantd_messages quantd_stubs
 	@$(PYTHON) $(TOOLS)/run_clang_tidy.py $(BUILD) $(if $(LINT_ALL),--all) -j $(JOBS)
 
 asan: setup ## unit tests under the address and undefined-behaviour sanitizers

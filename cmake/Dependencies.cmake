@@ -11,6 +11,7 @@ find_package(GTest CONFIG REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
 pkg_check_modules(ISAL REQUIRED IMPORTED_TARGET libisal)  # CRC32C
+pkg_check_modules(RE2 REQUIRED IMPORTED_TARGET re2)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 if(QUANTD_BENCH)
   find_package(benchmark CONFIG REQUIRED)

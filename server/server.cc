@@ -45,8 +45,7 @@ SessionOptions WithMaxCall(SessionOptions session, absl::Duration max_call) {
 JobFactory MakeJobFactory(int width) {
   return [width](JobHeader header) -> absl::StatusOr<std::unique_ptr<Job>> {
     return std::visit(
-        [width](auto&& job) { return Job::Create(std::move(job), JobLimits(), width); },
-        std::move(header));
+        [width](auto& job) { return Job::Create(std::move(job), JobLimits(), width); }, header);
   };
 }
 

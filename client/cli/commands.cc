@@ -8,6 +8,11 @@
 
 namespace quantd::cli {
 
+bool WritesFolder(const CommandLine& line) {
+  return line.command == CommandLine::Command::kDequantize ||
+         (line.command == CommandLine::Command::kQuantize && !line.quantize.dry_run);
+}
+
 int RunCommand(const CommandLine& line, Environment* env) {
   switch (line.command) {
     case CommandLine::Command::kQuantize:

@@ -6,6 +6,9 @@
 
 namespace quantd::cli {
 
+// The command leaves a folder that must stay resumable when a signal comes.
+bool WritesFolder(const CommandLine& line);
+
 int RunCommand(const CommandLine& line, Environment* env);
 
 }  // namespace quantd::cli

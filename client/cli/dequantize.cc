@@ -1,7 +1,5 @@
 #include "client/cli/dequantize.h"
 
-#include <unistd.h>
-
 #include <memory>
 #include <utility>
 #include <vector>
@@ -10,7 +8,6 @@
 #include "absl/time/clock.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/job_runs.h"
-#include "client/cli/report_json.h"
 #include "client/cli/text_table.h"
 #include "client/files/output_writer.h"
 #include "client/files/quantization_config.h"
@@ -38,14 +35,12 @@ class DequantizeRun {
       return EndEarly(status, 0, 0, /*has_folder=*/false, env_);
     }
     absl::Status status = Work();
-    if (status.ok()) status = writer_->Finish();
+    if (status.ok()) status = CopyAndFinish(writer_.get(), *env_->stop);
     const int total = static_cast<int>(plan_->modules().size());
     if (!status.ok()) {
       const int open = static_cast<int>(writer_->Pending().size());
       return EndEarly(status, total - open, total, /*has_folder=*/true, env_);
     }
-    // A report speaks about packed tensors, which the plain folder no longer has.
-    unlink((flags_.out_dir + "/" + kReportName).c_str());
     *env_->out << total << " layers as " << std::string(DTypeName(dtype_)) << ": " << flags_.out_dir
                << "\n";
     return kExitOk;
@@ -135,7 +130,7 @@ class DequantizeRun {
     return result;
   }
 
-  absl::Status Take(int m, client::JobAnswer answer) {
+  absl::Status Take(int m, const client::JobAnswer& answer) {
     std::vector<PackedView> views;
     for (const client::ReceivedTensor& tensor : answer.tensors) {
       PackedDecl decl = plan_->modules()[m].decls.front();

@@ -70,8 +70,9 @@ absl::Status PrintInfo(const std::string& dir, std::ostream* out) {
         {name, absl::StrCat(sum.tensors), HumanCount(sum.elements), HumanBytes(sum.bytes)});
   }
   *out << table.Text();
-  if (!checkpoint.config().contains("quantization_config") &&
-      !checkpoint.config().contains("compression_config")) {
+  const Json& config = checkpoint.config();
+  if (config.value("quantization_config", Json()).is_null() &&
+      config.value("compression_config", Json()).is_null()) {
     *out << "\nnot quantized\n";
     return absl::OkStatus();
   }

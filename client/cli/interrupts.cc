@@ -26,8 +26,6 @@ sigset_t Signals() {
 Interrupts::Interrupts(client::StopSource* stop) {
   const sigset_t set = Signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of a write like any other
   thread_ = std::thread([stop, set] {
     while (true) {
       int signal = 0;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/text_table.h"
+#include "workers/core/status_macros.h"
 
 namespace quantd::cli {
 
@@ -51,6 +52,13 @@ client::Submitter::OnRetry TellRetries(ProgressDisplay* display, bool verbose) {
                                   std::string(failure.status.message()), "; again in ",
                                   HumanSeconds(absl::ToDoubleSeconds(delay))));
       };
+}
+
+absl::Status CopyAndFinish(OutputWriter* writer, const client::StopSource& stop) {
+  QUANTD_RETURN_IF_ERROR(writer->CopyTensors([&stop](uint64_t) {
+    return stop.stopped() ? absl::CancelledError("stopped") : absl::OkStatus();
+  }));
+  return writer->Finish();
 }
 
 int Fail(const absl::Status& status, Environment* env) {

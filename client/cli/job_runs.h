@@ -8,7 +8,9 @@
 #include "client/cli/command_line.h"
 #include "client/cli/environment.h"
 #include "client/cli/progress_display.h"
+#include "client/files/output_writer.h"
 #include "client/files/safetensors_reader.h"
+#include "client/lib/stop.h"
 #include "client/lib/submitter.h"
 #include "workers/core/tensor.h"
 
@@ -29,6 +31,9 @@ TensorDecl DeclOf(const StoredTensor& stored, Role role);
 
 // Tells about a retry where it matters: always when the server is away, else when `verbose`.
 client::Submitter::OnRetry TellRetries(ProgressDisplay* display, bool verbose);
+
+// OutputWriter's CopyTensors and Finish; CANCELLED when a stop comes while tensors are copied.
+absl::Status CopyAndFinish(OutputWriter* writer, const client::StopSource& stop);
 
 // Prints why a run ended early and how to go on; returns the exit code. `done` of `total` layers
 // are safe in the folder; `has_folder`: there is something to resume.

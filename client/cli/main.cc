@@ -1,7 +1,9 @@
 #include <malloc.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <iostream>
+#include <optional>
 
 #include "client/cli/commands.h"
 #include "client/cli/interrupts.h"
@@ -13,13 +15,17 @@ int main(int argc, char** argv) {
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
 
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of a write like any other
   quantd::client::StopSource stop;
-  quantd::cli::Interrupts interrupts(&stop);
+  const quantd::cli::CommandLine line = quantd::cli::ParseCommandLine(argc, argv);
+  std::optional<quantd::cli::Interrupts> interrupts;
+  if (quantd::cli::WritesFolder(line)) interrupts.emplace(&stop);
   quantd::cli::Environment env;
   env.out = &std::cout;
   env.err = &std::cerr;
   env.terminal = isatty(STDERR_FILENO) == 1;
   env.stop = &stop;
   env.connect = quantd::client::Connect;
-  return quantd::cli::RunCommand(quantd::cli::ParseCommandLine(argc, argv), &env);
+  return quantd::cli::RunCommand(line, &env);
 }

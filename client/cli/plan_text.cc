@@ -1,14 +1,19 @@
 // The text of a plan: see quantize_plan.h.
+#include <algorithm>
 #include <map>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/types/span.h"
 #include "client/cli/quantize_plan.h"
 #include "client/cli/text_table.h"
 
 namespace quantd::cli {
 namespace {
+
+constexpr size_t kLeftBehindShown = 10;
 
 // "layers.*.mlp.up_proj" for "layers.12.mlp.up_proj": repeated layers share a line.
 std::string WithoutNumbers(const std::string& name) {
@@ -92,6 +97,16 @@ std::string DescribePlan(const QuantizePlan& plan, const RunEstimate& estimate, 
     TextTable rest({{"left as it is", true}, {"count"}, {"source", true}, {"why", true}});
     kept.AppendTo(&rest);
     absl::StrAppend(&text, "\n", rest.Text());
+  }
+  if (!plan.left_behind.empty()) {
+    const size_t shown =
+        verbose ? plan.left_behind.size() : std::min(plan.left_behind.size(), kLeftBehindShown);
+    absl::StrAppend(&text, "\nnot copied: ",
+                    absl::StrJoin(absl::MakeConstSpan(plan.left_behind).subspan(0, shown), ", "));
+    if (shown < plan.left_behind.size()) {
+      absl::StrAppend(&text, " and ", plan.left_behind.size() - shown, " more");
+    }
+    absl::StrAppend(&text, "\n");
   }
   for (const std::string& warning : plan.selection.warnings) {
     absl::StrAppend(&text, "\nwarning: ", warning, "\n");

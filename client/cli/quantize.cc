@@ -1,10 +1,13 @@
 #include "client/cli/quantize.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <map>
 #include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -18,6 +21,8 @@
 
 namespace quantd::cli {
 namespace {
+
+namespace fs = std::filesystem;
 
 // The part of a group that is still to do.
 struct PendingGroup {
@@ -36,7 +41,7 @@ std::vector<PendingGroup> PendingGroups(const QuantizePlan& plan, const RunEstim
     group.plan = &plan.groups[g];
     group.seconds = estimate.group_seconds[g];
     for (int m : plan.groups[g].modules) {
-      if (open.count(m) != 0) group.modules.push_back(m);
+      if (open.contains(m)) group.modules.push_back(m);
     }
     if (!group.modules.empty()) groups.push_back(std::move(group));
   }
@@ -55,7 +60,8 @@ class QuantizeRun {
   client::Attempt Try(int index, int attempt, client::JobClient* client);
   absl::Status Take(int index, client::JobAnswer answer);
   absl::Status Collect();
-  absl::Status WriteReports(bool into_folder);
+  absl::Status WriteFolderReport() const;
+  absl::Status WriteRunReport() const;  // --report
   int Conclude();
 
   uint64_t SourceBytes(const std::vector<int>& modules) const;
@@ -77,18 +83,31 @@ class QuantizeRun {
 };
 
 // A report that cannot be written should be known before hours of work, not after.
-absl::Status CheckReportPath(const std::string& path) {
-  if (path.empty()) return absl::OkStatus();
-  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+absl::Status CheckReportPath(const QuantizeFlags& flags) {
+  if (flags.report.empty()) return absl::OkStatus();
+  const auto fail = [](absl::string_view what, const fs::path& path) {
+    return absl::InvalidArgumentError(absl::StrCat("--report: ", what, " \"", path.string(), "\""));
+  };
   std::error_code error;
-  if (parent.empty() || std::filesystem::is_directory(parent, error)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("--report: there is no folder \"", parent.string(), "\""));
+  const fs::path path = fs::weakly_canonical(fs::absolute(flags.report, error), error);
+  if (fs::is_directory(path, error) || !path.has_filename()) return fail("there is a folder", path);
+  const fs::path parent = path.parent_path();
+  if (parent == fs::weakly_canonical(fs::absolute(flags.out_dir, error), error)) {
+    // The folder is made by the run; its own files are not for replacing.
+    const std::string name = path.filename().string();
+    const bool taken = fs::exists(fs::path(flags.model_dir) / name, error) || name == kReportName ||
+                       name == kJournalName || name == "quantize_config.json" ||
+                       absl::EndsWith(name, ".index.json") || absl::EndsWith(name, ".safetensors");
+    return taken ? fail("the output has a file of its own at", path) : absl::OkStatus();
+  }
+  if (!fs::is_directory(parent, error)) return fail("there is no folder", parent);
+  if (access(parent.c_str(), W_OK) != 0) return fail("no permission to write into", parent);
+  return absl::OkStatus();
 }
 
 absl::Status QuantizeRun::Prepare() {
-  QUANTD_RETURN_IF_ERROR(CheckReportPath(flags_.report));
-  QUANTD_ASSIGN_OR_RETURN(plan_, MakeQuantizePlan(flags_));
+  QUANTD_RETURN_IF_ERROR(CheckReportPath(flags_));
+  QUANTD_ASSIGN_OR_RETURN(plan_, MakeQuantizePlan(flags_, *env_->stop));
   QUANTD_ASSIGN_OR_RETURN(connection_, env_->connect(flags_.connection.channel));
   QUANTD_ASSIGN_OR_RETURN(estimate_, EstimateRun(plan_.get(), connection_.get()));
   *env_->out << DescribePlan(*plan_, estimate_, flags_.verbose) << std::flush;
@@ -208,13 +227,13 @@ absl::Status QuantizeRun::Collect() {
   return absl::OkStatus();
 }
 
-absl::Status QuantizeRun::WriteReports(bool into_folder) {
+absl::Status QuantizeRun::WriteFolderReport() const {
   const std::string layout(plan_->layout->name());
-  if (into_folder) {
-    QUANTD_RETURN_IF_ERROR(
-        WriteDurably(flags_.out_dir + "/" + kReportName,
-                     ReportToJson(layout, records_, Json(nullptr)).dump(2) + "\n"));
-  }
+  return WriteDurably(flags_.out_dir + "/" + kReportName,
+                      ReportToJson(layout, records_, Json(nullptr)).dump(2) + "\n");
+}
+
+absl::Status QuantizeRun::WriteRunReport() const {
   if (flags_.report.empty()) return absl::OkStatus();
   Json run = {{"seconds", absl::ToDoubleSeconds(absl::Now() - start_)},
               {"predicted_seconds", estimate_.seconds},
@@ -231,6 +250,7 @@ absl::Status QuantizeRun::WriteReports(bool into_folder) {
                      {"worker_threads", server->worker_threads()},
                      {"budget_bytes", server->budget_bytes()}};
   }
+  const std::string layout(plan_->layout->name());
   return WriteDurably(flags_.report, ReportToJson(layout, records_, run).dump(2) + "\n");
 }
 
@@ -240,8 +260,8 @@ int QuantizeRun::Conclude() {
   *env_->out << "\n" << LayerTable(records_) << std::flush;
   const ReportTotals totals = TotalsOf(records_);
   const bool stays_open = totals.rejected > 0 || (totals.degraded > 0 && !flags_.accept_degraded);
-  if (absl::Status status = WriteReports(!stays_open); !status.ok()) return Fail(status, env_);
   if (stays_open) {
+    if (absl::Status status = WriteRunReport(); !status.ok()) Fail(status, env_);
     for (const LayerRecord& record : records_) {
       if (record.report.outcome == Outcome::kOk) continue;
       *env_->err << "error: " << record.report.name << ": "
@@ -251,13 +271,15 @@ int QuantizeRun::Conclude() {
     *env_->err << done() << " of " << total()
                << " layers are safe in the folder, which stays open; ";
     if (totals.rejected > 0) {
-      *env_->err << "mend the input and run again\n";
+      *env_->err << "mend the input and run again with --resume\n";
       return kExitBadInput;
     }
     *env_->err << "take them with --resume --on-degraded accept\n";
     return kExitDegraded;
   }
-  if (absl::Status status = writer_->Finish(); !status.ok()) {
+  absl::Status status = WriteFolderReport();
+  if (status.ok()) status = CopyAndFinish(writer_.get(), *env_->stop);
+  if (!status.ok()) {
     return EndEarly(status, done(), total(), true, env_);
   }
   *env_->out << "\n"
@@ -265,10 +287,18 @@ int QuantizeRun::Conclude() {
              << absl::StrFormat("%.3f", totals.all_in_bits_per_weight) << " bits each, in "
              << HumanSeconds(absl::ToDoubleSeconds(absl::Now() - start_)) << ": " << flags_.out_dir
              << "\n";
-  return kExitOk;
+  status = WriteRunReport();
+  if (status.ok()) return kExitOk;
+  *env_->err << "error: the folder is finished, but not its report: "
+             << std::string(status.message()) << "\n";
+  return kExitRuntime;
 }
 
 int QuantizeRun::Run() {
+  if (flags_.resume && !flags_.dry_run && IsFinishedFolder(flags_.out_dir)) {
+    *env_->out << flags_.out_dir << " is finished already\n";
+    return kExitOk;
+  }
   if (absl::Status status = Prepare(); !status.ok()) {
     return EndEarly(status, 0, 0, /*has_folder=*/false, env_);
   }

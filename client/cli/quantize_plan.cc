@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "client/cli/job_runs.h"
 #include "client/cli/report_json.h"
+#include "client/files/durable_file.h"
 #include "workers/core/digest.h"
 #include "workers/core/status_macros.h"
 
@@ -68,7 +69,7 @@ class Chooser {
     std::map<std::string, std::vector<std::string>> names;  // by reason
     size_t count = 0;
     for (TensorChoice& choice : selection->choices) {
-      if (choice.quantize || asked_.count(choice.module) == 0) continue;
+      if (choice.quantize || !asked_.contains(choice.module)) continue;
       auto it = unfit_.find(choice.module);
       if (it != unfit_.end()) choice.reason = it->second;
       names[choice.reason].push_back(choice.name);
@@ -136,6 +137,30 @@ absl::StatusOr<std::string> StatisticsKey(const QuantizePlan& plan, const std::s
   return digest.Hex();
 }
 
+// What was given but speaks about no weight of this checkpoint: a misspelt name, most likely.
+void WarnOfUnused(const Recipe& recipe, QuantizePlan* plan) {
+  std::vector<std::string>& warnings = plan->selection.warnings;
+  const std::vector<TensorChoice>& choices = plan->selection.choices;
+  for (const RecipeRule& rule : recipe.rules) {
+    const bool used = std::any_of(choices.begin(), choices.end(), [&rule](const TensorChoice& c) {
+      return !c.module.empty() && rule.match.FindIn(c.module).value_or(false);
+    });
+    if (!used) {
+      warnings.push_back(absl::StrCat("recipe rule \"", rule.match.text(), "\" matches no weight"));
+    }
+  }
+  if (plan->statistics == nullptr) return;
+  const std::vector<std::string> modules = plan->statistics->Modules();
+  std::vector<std::string> unused;
+  for (const std::string& module : modules) {
+    if (plan->checkpoint.Find(module + ".weight") == nullptr) unused.push_back(module);
+  }
+  if (unused.empty()) return;
+  warnings.push_back(absl::StrCat("statistics of ", unused.size(), " of ", modules.size(),
+                                  " modules match no weight, the first is \"", unused.front(),
+                                  "\""));
+}
+
 // Modules with the same statistics and spec share a request; the rest go alone.
 void FormGroups(const std::map<std::string, std::vector<Statistic>>& statistics,
                 const std::map<std::string, std::string>& keys, QuantizePlan* plan) {
@@ -157,7 +182,8 @@ void FormGroups(const std::map<std::string, std::vector<Statistic>>& statistics,
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<QuantizePlan>> MakeQuantizePlan(const QuantizeFlags& flags) {
+absl::StatusOr<std::unique_ptr<QuantizePlan>> MakeQuantizePlan(const QuantizeFlags& flags,
+                                                               const client::StopSource& stop) {
   QUANTD_ASSIGN_OR_RETURN(const Layout* layout, FindLayout(flags.layout));
   Recipe recipe;
   if (!flags.recipe.empty()) {
@@ -174,12 +200,21 @@ absl::StatusOr<std::unique_ptr<QuantizePlan>> MakeQuantizePlan(const QuantizeFla
   QUANTD_ASSIGN_OR_RETURN(plan->selection,
                           SelectTensors(plan->checkpoint, selection, std::ref(chooser), *layout));
   QUANTD_RETURN_IF_ERROR(chooser.Judge(&plan->selection));
+  WarnOfUnused(recipe, plan.get());
+  QUANTD_ASSIGN_OR_RETURN(plan->left_behind, LeftBehind(flags.model_dir));
+  // Shards whose names are not the usual ones are not copied either, but their tensors are.
+  for (const SafetensorsFile& shard : plan->checkpoint.shards()) {
+    const std::string name = shard.path().substr(shard.path().rfind('/') + 1);
+    auto& left = plan->left_behind;
+    left.erase(std::remove(left.begin(), left.end(), name), left.end());
+  }
   QUANTD_ASSIGN_OR_RETURN(auto statistics, FindStatistics(flags, *plan));
 
   OutputOptions options;
   options.max_shard_bytes = flags.max_shard_bytes;
   std::map<std::string, std::string> keys;
   for (const auto& [module, sent] : statistics) {
+    if (stop.stopped()) return absl::CancelledError("stopped");
     QUANTD_ASSIGN_OR_RETURN(keys[module], StatisticsKey(*plan, module, sent));
     absl::StrAppend(&options.inputs, module, "=", keys[module], "\n");
   }

@@ -15,6 +15,7 @@
 #include "client/files/statistics.h"
 #include "client/lib/channel.h"
 #include "client/lib/queries.h"
+#include "client/lib/stop.h"
 #include "workers/core/job.h"
 
 namespace quantd::cli {
@@ -36,13 +37,16 @@ struct QuantizePlan {
   std::unique_ptr<Statistics> statistics;  // null without --statistics
   Selection selection;
   std::unique_ptr<OutputPlan> output;
-  std::vector<GroupPlan> groups;  // in the order of modules
+  std::vector<GroupPlan> groups;         // in the order of modules
+  std::vector<std::string> left_behind;  // files of the source that are not copied
 };
 
 // Reads headers, recipe and statistics and decides. INVALID_ARGUMENT, NOT_FOUND or
 // FAILED_PRECONDITION naming tensor, field and value; several offending tensors are listed
 // together.
-absl::StatusOr<std::unique_ptr<QuantizePlan>> MakeQuantizePlan(const QuantizeFlags& flags);
+// CANCELLED when `stop` comes while statistics are read.
+absl::StatusOr<std::unique_ptr<QuantizePlan>> MakeQuantizePlan(const QuantizeFlags& flags,
+                                                               const client::StopSource& stop);
 
 // A request for some modules of a group, and the bytes of its tensors.
 struct GroupRequest {

@@ -106,7 +106,7 @@ class Parser {
             SetSpecField(entry.first, key, entry.second, "match, skip, ", &rule.choice));
       }
     }
-    if (seen.count("match") == 0) return Error(node, "a rule needs the key match");
+    if (!seen.contains("match")) return Error(node, "a rule needs the key match");
     if (seen.size() == 1) {
       return Error(node, absl::StrCat("the rule for \"", rule.match.text(), "\" changes nothing"));
     }

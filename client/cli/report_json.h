@@ -5,14 +5,12 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "client/files/durable_file.h"
 #include "workers/core/report.h"
 #include "workers/core/spec.h"
 
 namespace quantd::cli {
 
-// Name of the report inside every output folder. It holds nothing that differs between two runs
-// with the same result (no times, no host), so that folders can be compared byte by byte.
-inline constexpr char kReportName[] = "quantd-report.json";
 inline constexpr int kReportVersion = 1;
 
 using Json = nlohmann::ordered_json;

@@ -18,6 +18,7 @@ void TextTable::AddRow(std::vector<std::string> cells) {
 
 std::string TextTable::Text() const {
   std::vector<size_t> widths;
+  widths.reserve(columns_.size());
   for (const Column& column : columns_) widths.push_back(column.title.size());
   for (const auto& row : rows_) {
     for (size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());

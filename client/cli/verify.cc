@@ -61,7 +61,8 @@ class Verifier {
     const std::string path =
         flags_.report.empty() ? absl::StrCat(flags_.dir, "/", kReportName) : flags_.report;
     absl::StatusOr<std::string> text = ReadSmallFile(path, 1 << 30);
-    if (!text.ok() && flags_.report.empty()) return absl::OkStatus();  // a folder of another tool
+    // A folder of another tool has none.
+    if (absl::IsNotFound(text.status()) && flags_.report.empty()) return absl::OkStatus();
     QUANTD_RETURN_IF_ERROR(text.status());
     QUANTD_ASSIGN_OR_RETURN(std::vector<LayerRecord> records, ReportFromJson(*text, path));
     has_report_ = true;
@@ -85,6 +86,9 @@ class Verifier {
     work();
     for (std::thread& thread : threads) thread.join();
     CheckNames();
+    if (source_ == nullptr) return;
+    CheckConfig();
+    CheckIndex();
   }
 
   // Prints the table and every problem; true when there is none.
@@ -100,6 +104,8 @@ class Verifier {
   void CompareErrors(const TensorReport& report, const ErrorMeasures& decoded,
                      ModuleCheck* check) const;
   void CheckNames();
+  void CheckConfig();
+  void CheckIndex();
 
   const VerifyFlags& flags_;
   std::unique_ptr<Checkpoint> checkpoint_;
@@ -264,6 +270,39 @@ void Verifier::CheckNames() {
   }
 }
 
+// The configs are the same but for the quantization object.
+void Verifier::CheckConfig() {
+  nlohmann::json here = checkpoint_->config();
+  nlohmann::json there = source_->config();
+  for (nlohmann::json* config : {&here, &there}) {
+    config->erase("quantization_config");
+    config->erase("compression_config");
+  }
+  std::set<std::string> keys;
+  for (const nlohmann::json* config : {&here, &there}) {
+    for (const auto& [key, value] : config->items()) keys.insert(key);
+  }
+  for (const std::string& key : keys) {
+    if (here.contains(key) && there.contains(key) && here[key] == there[key]) continue;
+    problems_.push_back(absl::StrCat("config.json: ", key, ": not as in the source"));
+  }
+}
+
+void Verifier::CheckIndex() {
+  constexpr char kIndex[] = "model.safetensors.index.json";
+  const absl::StatusOr<std::string> text =
+      ReadSmallFile(absl::StrCat(flags_.dir, "/", kIndex), 200 << 20);
+  if (absl::IsNotFound(text.status())) return;  // a single file
+  const nlohmann::json index =
+      nlohmann::json::parse(text.ok() ? *text : "", nullptr, /*allow_exceptions=*/false);
+  const auto pointer = nlohmann::json::json_pointer("/metadata/total_size");
+  const nlohmann::json told =
+      index.is_object() && index.contains(pointer) ? index.at(pointer) : nlohmann::json();
+  if (told == nlohmann::json(checkpoint_->TotalBytes())) return;
+  problems_.push_back(absl::StrCat(kIndex, ": total_size: ", told.dump(), ", the tensors have ",
+                                   checkpoint_->TotalBytes(), " bytes"));
+}
+
 bool Verifier::Print(std::ostream* out) const {
   TextTable table({{"layer", true},
                    {"shape"},
@@ -298,9 +337,11 @@ bool Verifier::Print(std::ostream* out) const {
   if (!has_report_)
     *out << "note: no " << kReportName << " here: digests and errors not compared\n";
   if (source_ == nullptr) *out << "note: without --source errors are not measured\n";
+  const std::string good =
+      has_report_ || source_ != nullptr ? "verified" : "readable; nothing to compare with";
   *out << "\n"
        << modules_.size() << " layers, " << checkpoint_->tensors().size()
-       << " tensors: " << (bad == 0 ? "verified" : absl::StrCat(bad, " mismatches")) << "\n";
+       << " tensors: " << (bad == 0 ? good : absl::StrCat(bad, " mismatches")) << "\n";
   return bad == 0;
 }
 

@@ -16,6 +16,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/files/journal.h"
 #include "workers/core/status_macros.h"
 
 namespace quantd {
@@ -167,6 +168,10 @@ absl::StatusOr<Checkpoint> Checkpoint::Open(const std::string& dir) {
   }
   Checkpoint out;
   out.dir_ = dir;
+  if (Exists(absl::StrCat(dir, "/", kJournalName)) && !Exists(absl::StrCat(dir, "/config.json"))) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(dir, ": unfinished; continue its run with --resume"));
+  }
   QUANTD_RETURN_IF_ERROR(out.ReadConfig());
   const std::string single = absl::StrCat(dir, "/", kSingle);
   const std::string index = absl::StrCat(dir, "/", kIndex);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/files/journal.h"
@@ -35,42 +36,80 @@ absl::Status WriteAside(const std::string& path, const std::string& aside,
   return status;
 }
 
-bool IsDenseWeights(absl::string_view name) {
-  for (absl::string_view suffix :
-       {".safetensors", ".safetensors.index.json", ".bin.index.json", ".h5", ".msgpack", ".ot",
-        ".pth", ".pt", ".ckpt", ".gguf", ".onnx"}) {
+// Where an entry stands below the folder that is copied.
+struct Place {
+  std::string path;        // relative, with a slash at the end unless empty
+  bool in_module = false;  // below a folder like 2_Dense
+  bool in_export = false;  // below a folder that holds the model once more
+  bool top() const { return path.empty(); }
+};
+
+// "2_Dense": a step of a sentence-transformers model, with weights of its own.
+bool IsModuleFolder(absl::string_view name) {
+  size_t digits = 0;
+  while (digits < name.size() && absl::ascii_isdigit(name[digits])) ++digits;
+  return digits > 0 && digits < name.size() && name[digits] == '_';
+}
+
+bool IsDenseWeights(absl::string_view name, const Place& place) {
+  if (place.in_module) return false;
+  for (absl::string_view suffix : {".bin", ".bin.index.json", ".h5", ".msgpack", ".ot", ".pth",
+                                   ".pt", ".ckpt", ".gguf", ".onnx", ".onnx_data"}) {
     if (absl::EndsWith(name, suffix)) return true;
   }
-  return absl::EndsWith(name, ".bin") &&
-         (absl::StartsWith(name, "pytorch_model") || absl::StartsWith(name, "model"));
+  return (place.top() || place.in_export) &&
+         (absl::EndsWith(name, ".safetensors") || absl::EndsWith(name, ".safetensors.index.json"));
 }
 
-bool StaysBehind(absl::string_view name, bool top_level) {
-  if (absl::StartsWith(name, ".")) return true;
-  if (!top_level) return false;
-  // What an interrupted run left in the source must not land on the files of this one.
-  if (absl::EndsWith(name, kPartialSuffix) || name == kJournalName) return true;
-  return name == "config.json" || name == "quantize_config.json" || IsDenseWeights(name);
+// The output has its own version of these, or never had one.
+bool IsReplaced(absl::string_view name, const Place& place) {
+  if (!place.top()) return false;
+  // What an earlier run left in the source must not land on the files of this one.
+  if (absl::EndsWith(name, kPartialSuffix) || name == kJournalName || name == kReportName) {
+    return true;
+  }
+  return name == "config.json" || name == "quantize_config.json" ||
+         name == "model.safetensors.index.json" ||
+         (absl::StartsWith(name, "model") && absl::EndsWith(name, ".safetensors"));
 }
 
-absl::Status CopyFolder(const fs::path& from, const fs::path& to, bool top_level) {
+// Copies everything below `from` that belongs into `to`, and notes the rest in `left`; either may
+// be null.
+absl::Status Walk(const fs::path& from, const Place& place, const fs::path* to,
+                  std::vector<std::string>* left) {
   std::error_code error;
   std::vector<fs::directory_entry> entries;
   for (fs::directory_iterator it(from, error), end; !error && it != end; it.increment(error)) {
-    if (!StaysBehind(it->path().filename().string(), top_level)) entries.push_back(*it);
+    entries.push_back(*it);
   }
   if (error) return FileError(error.value(), absl::StrCat("cannot list ", from.string()));
   std::sort(entries.begin(), entries.end());
   for (const fs::directory_entry& entry : entries) {
-    const fs::path target = to / entry.path().filename();
-    if (entry.is_directory(error) && !entry.is_symlink(error)) {
-      fs::create_directory(target, error);
-      if (error) return FileError(error.value(), absl::StrCat("cannot create ", target.string()));
-      QUANTD_RETURN_IF_ERROR(CopyFolder(entry.path(), target, false));
-      QUANTD_RETURN_IF_ERROR(SyncFolder(target.string()));
-    } else if (entry.is_regular_file(error)) {
-      QUANTD_RETURN_IF_ERROR(CopyDurably(entry.path().string(), target.string()));
+    const std::string name = entry.path().filename().string();
+    if (IsReplaced(name, place)) continue;
+    const bool folder = entry.is_directory(error);
+    if (absl::StartsWith(name, ".") || (folder && entry.is_symlink(error)) ||
+        (!folder && (!entry.is_regular_file(error) || IsDenseWeights(name, place)))) {
+      if (left != nullptr) left->push_back(absl::StrCat(place.path, name, folder ? "/" : ""));
+      continue;
     }
+    const fs::path target = to == nullptr ? fs::path() : *to / name;
+    if (!folder) {
+      if (to != nullptr) {
+        QUANTD_RETURN_IF_ERROR(CopyDurably(entry.path().string(), target.string()));
+      }
+      continue;
+    }
+    const Place below{absl::StrCat(place.path, name, "/"), place.in_module || IsModuleFolder(name),
+                      place.in_export || name == "original" || name == "onnx"};
+    if (to == nullptr) {
+      QUANTD_RETURN_IF_ERROR(Walk(entry.path(), below, nullptr, left));
+      continue;
+    }
+    fs::create_directory(target, error);
+    if (error) return FileError(error.value(), absl::StrCat("cannot create ", target.string()));
+    QUANTD_RETURN_IF_ERROR(Walk(entry.path(), below, &target, left));
+    QUANTD_RETURN_IF_ERROR(SyncFolder(target.string()));
   }
   return absl::OkStatus();
 }
@@ -138,7 +177,14 @@ absl::Status SyncFolder(const std::string& dir) {
 }
 
 absl::Status CopyCompanions(const std::string& from, const std::string& to) {
-  return CopyFolder(from, to, /*top_level=*/true);
+  const fs::path target(to);
+  return Walk(from, Place(), &target, nullptr);
+}
+
+absl::StatusOr<std::vector<std::string>> LeftBehind(const std::string& from) {
+  std::vector<std::string> left;
+  QUANTD_RETURN_IF_ERROR(Walk(from, Place(), nullptr, &left));
+  return left;
 }
 
 }  // namespace quantd

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -13,6 +14,11 @@ namespace quantd {
 
 // What a file has as long as it is not complete.
 inline constexpr char kPartialSuffix[] = ".partial";
+
+// Name of the report inside every quantized folder. It speaks about that folder's tensors alone,
+// and holds nothing that differs between two runs with the same result (no times, no host), so that
+// folders can be compared byte by byte.
+inline constexpr char kReportName[] = "quantd-report.json";
 
 // The status of a failed system call on a file. A full disk, quota or file-size limit is
 // RESOURCE_EXHAUSTED.
@@ -33,9 +39,15 @@ absl::Status SyncFolder(const std::string& dir);
 
 // Copies what stands beside the weights (tokenizer, chat template, code, subfolders such as
 // 1_Pooling) from one model folder to another. Left out: at the top level safetensors files, their
-// index, config.json, quantize_config.json, weights of other frameworks (they hold the dense model)
-// and what an interrupted run left; everywhere names that begin with a dot. Links to files are
-// followed, links to folders are not.
+// index, config.json, quantize_config.json, a report and what an interrupted run left; at every
+// level weights of other frameworks and safetensors below folders named original or onnx (they hold
+// the dense model), names that begin with a dot, and links to folders. Links to files are followed.
+// Folders named like 2_Dense are modules of a sentence-transformers model: their weights are
+// copied.
 absl::Status CopyCompanions(const std::string& from, const std::string& to);
+
+// What CopyCompanions leaves out and the other folder gets no version of its own of: paths relative
+// to `from`, sorted, folders with a slash at the end.
+absl::StatusOr<std::vector<std::string>> LeftBehind(const std::string& from);
 
 }  // namespace quantd

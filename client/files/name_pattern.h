@@ -8,11 +8,12 @@
 
 namespace quantd {
 
-// ECMAScript syntax. Copies share the compiled form; all const calls are thread-safe.
+// RE2 syntax: no look-around, no back-references; case matters. The time of a match grows with the
+// name alone, whatever the pattern. Copies share the compiled form; all const calls are
+// thread-safe.
 class NamePattern {
  public:
-  // Both limits keep the standard library's matcher, which recurses along the text, off the end of
-  // the stack.
+  // What people write and models have stays far below both.
   static constexpr size_t kMaxPattern = 512;
   static constexpr size_t kMaxName = 1024;
 
@@ -22,7 +23,7 @@ class NamePattern {
   const std::string& text() const { return text_; }
 
   // Anywhere in `name` / beginning with its first character. INVALID_ARGUMENT when the name is
-  // longer than kMaxName or the matcher gives up.
+  // longer than kMaxName.
   absl::StatusOr<bool> FindIn(const std::string& name) const;
   absl::StatusOr<bool> MatchesStartOf(const std::string& name) const;
 

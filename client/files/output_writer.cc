@@ -21,6 +21,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr uint64_t kMaxConfigBytes = 16 << 20;
+
 bool Exists(const std::string& path) {
   std::error_code error;
   return fs::exists(path, error);
@@ -56,6 +58,19 @@ absl::Status Preallocate(int fd, uint64_t size, const std::string& path) {
 }
 
 }  // namespace
+
+bool IsFinishedFolder(const std::string& dir) {
+  if (Exists(absl::StrCat(dir, "/", kJournalName)) ||
+      !Exists(absl::StrCat(dir, "/", kReportName))) {
+    return false;
+  }
+  const absl::StatusOr<std::string> text =
+      ReadSmallFile(absl::StrCat(dir, "/config.json"), kMaxConfigBytes);
+  if (!text.ok()) return false;
+  const auto config = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  const auto object = config.find("quantization_config");
+  return object != config.end() && object->is_object();
+}
 
 OutputWriter::OutputWriter(const OutputPlan& plan, const Checkpoint& checkpoint, std::string dir)
     : plan_(plan),
@@ -372,13 +387,13 @@ absl::Status OutputWriter::WriteModule(int module, absl::Span<const PackedView> 
   return CommitModule(module, digests, report_json);
 }
 
-absl::Status OutputWriter::CopyTensors(const std::function<void(uint64_t)>& copied) {
+absl::Status OutputWriter::CopyTensors(const std::function<absl::Status(uint64_t)>& copied) {
   for (const PlannedTensor& tensor : plan_.tensors()) {
     if (tensor.source < 0) continue;
     const CheckpointTensor& source = checkpoint_.tensors()[tensor.source];
     QUANTD_RETURN_IF_ERROR(WriteAt(tensor.file, tensor.offset, checkpoint_.Bytes(source)));
     checkpoint_.Release(source);
-    if (copied) copied(tensor.bytes);
+    if (copied) QUANTD_RETURN_IF_ERROR(copied(tensor.bytes));
   }
   absl::MutexLock lock(&mutex_);
   copied_ = true;

@@ -30,6 +30,10 @@ struct OpenOutputOptions {
   bool resume = false;
 };
 
+// True for what Finish left of a quantization: a config with a quantization object, a report, no
+// journal.
+bool IsFinishedFolder(const std::string& dir);
+
 // Thread-safe: different modules may be written at the same time.
 class OutputWriter {
  public:
@@ -76,8 +80,8 @@ class OutputWriter {
                            absl::string_view report_json);
 
   // Copies every tensor that is not quantized; `copied` (may be null) is called with the bytes of
-  // each.
-  absl::Status CopyTensors(const std::function<void(uint64_t)>& copied);
+  // each, and ends the copying by an error, which is returned.
+  absl::Status CopyTensors(const std::function<absl::Status(uint64_t)>& copied);
 
   // Requires that no module is pending (FAILED_PRECONDITION names one). Copies tensors if
   // CopyTensors has not run, checks the complete name set by reading the files back, renames

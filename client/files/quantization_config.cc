@@ -71,7 +71,12 @@ Json CompressedTensors(absl::Span<const ConfigModule> quantized,
                        absl::Span<const std::string> dense_linears) {
   Json out;
   out["quant_method"] = "compressed-tensors";
-  out["version"] = "0.13.0";
+  // Codes that do not divide a word are stored since this version as one stream of bits; widths
+  // that do are the same in all.
+  const bool stream = std::any_of(quantized.begin(), quantized.end(), [](const ConfigModule& m) {
+    return 32 % m.spec.levels.bits != 0;
+  });
+  out["version"] = stream ? "0.17.0" : "0.13.0";
   out["format"] = "pack-quantized";
   out["quantization_status"] = "compressed";
   out["global_compression_ratio"] = nullptr;

@@ -106,6 +106,23 @@ class NameFilter {
     return std::string(include_.empty() ? "" : "not included");
   }
 
+  // A line for each pattern that is found in no module.
+  std::vector<std::string> Unmatched(const std::vector<TensorChoice>& choices) const {
+    std::vector<std::string> lines;
+    const auto look = [&](absl::string_view option, const std::vector<NamePattern>& patterns) {
+      for (const NamePattern& pattern : patterns) {
+        const bool found = std::any_of(choices.begin(), choices.end(), [&](const TensorChoice& c) {
+          return !c.module.empty() && pattern.FindIn(c.module).value_or(false);
+        });
+        if (!found)
+          lines.push_back(absl::StrCat(option, " '", pattern.text(), "' matches no weight"));
+      }
+    };
+    look("include", include_);
+    look("exclude", exclude_);
+    return lines;
+  }
+
  private:
   static absl::Status Compile(absl::string_view option, const std::vector<std::string>& texts,
                               std::vector<NamePattern>* out) {
@@ -160,6 +177,43 @@ std::vector<std::string> FusedWarnings(const std::vector<TensorChoice>& choices)
         break;
       }
     }
+  }
+  return warnings;
+}
+
+// Why vLLM has no kernel for a weight; empty when it has.
+std::string VllmRefusal(const Spec& spec, absl::string_view layout) {
+  const int bits = spec.levels.bits;
+  const Partition& p = spec.partition;
+  if (p.granularity == Granularity::kTensor) return "one scale per tensor";
+  const bool usual_bits = bits == 4 || bits == 8;
+  if (layout == "compressed-tensors") {
+    if (!usual_bits && !spec.levels.symmetric()) return absl::StrCat("asymmetric ", bits, " bits");
+    return usual_bits ? "" : absl::StrCat(bits, " bits, but through its Humming kernel,");
+  }
+  if (!usual_bits) return absl::StrCat(bits, " bits");
+  if (!spec.levels.symmetric()) return "zero points";
+  if (p.granularity == Granularity::kGroup && p.group_size != 32 && p.group_size != 64 &&
+      p.group_size != 128) {
+    return absl::StrCat("groups of ", p.group_size);
+  }
+  return "";
+}
+
+std::vector<std::string> LoaderWarnings(const std::vector<TensorChoice>& choices,
+                                        absl::string_view layout) {
+  if (layout == "plain") return {};  // no loader but quantd itself
+  std::map<std::string, std::vector<const TensorChoice*>> refused;
+  for (const TensorChoice& c : choices) {
+    if (!c.quantize) continue;
+    const std::string why = VllmRefusal(c.spec, layout);
+    if (!why.empty()) refused[why].push_back(&c);
+  }
+  std::vector<std::string> warnings;
+  for (const auto& [why, weights] : refused) {
+    warnings.push_back(
+        absl::StrCat("vLLM does not load ", layout, " with ", why, ": ", weights.front()->module,
+                     weights.size() > 1 ? absl::StrCat(" and ", weights.size() - 1, " more") : ""));
   }
   return warnings;
 }
@@ -251,6 +305,10 @@ absl::StatusOr<Selection> SelectTensors(const Checkpoint& checkpoint,
     QUANTD_RETURN_IF_ERROR(Judge(checkpoint, filter, spec_for, layout, &choice));
   }
   out.warnings = FusedWarnings(out.choices);
+  for (std::vector<std::string> more :
+       {LoaderWarnings(out.choices, layout.name()), filter.Unmatched(out.choices)}) {
+    for (std::string& warning : more) out.warnings.push_back(std::move(warning));
+  }
   return out;
 }
 

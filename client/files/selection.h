@@ -19,9 +19,9 @@ using SpecForModule = std::function<absl::StatusOr<std::optional<Spec>>(
     const std::string& module, int64_t rows, int64_t cols)>;
 
 struct SelectionOptions {
-  // ECMAScript regular expressions, searched for anywhere in the module path. With any `include`,
-  // only matching modules are candidates; `exclude` wins over `include`. Neither brings back what
-  // stays by its kind (an embedding stays one). At most 512 characters each.
+  // Regular expressions (NamePattern), searched for anywhere in the module path. With any
+  // `include`, only matching modules are candidates; `exclude` wins over `include`. Neither brings
+  // back what stays by its kind (an embedding stays one). At most 512 characters each.
   std::vector<std::string> include;
   std::vector<std::string> exclude;
 };
@@ -45,8 +45,8 @@ struct TensorChoice {
 
 struct Selection {
   std::vector<TensorChoice> choices;  // one per tensor, in Checkpoint::tensors() order
-  // What a consumer may stumble over, ready to print: layers that vLLM fuses (q/k/v, gate/up) of
-  // which only some are quantized or whose specs differ.
+  // Ready to print: what vLLM will not load (layers it fuses that are not quantized alike; bits,
+  // groups or zero points it has no kernel for), and patterns that match no weight.
   std::vector<std::string> warnings;
 
   int quantized() const;

@@ -6,9 +6,8 @@
 
 namespace quantd::client {
 
-RetryState::RetryState(const RetryPolicy& policy, std::function<double()> uniform,
-                       std::function<absl::Time()> now)
-    : policy_(policy), uniform_(std::move(uniform)), now_(std::move(now)) {}
+RetryState::RetryState(const RetryPolicy& policy, std::function<double()> uniform)
+    : policy_(policy), uniform_(std::move(uniform)) {}
 
 absl::Duration RetryState::Backoff() {
   const double nominal = std::min(
@@ -19,8 +18,6 @@ absl::Duration RetryState::Backoff() {
 
 std::optional<absl::Duration> RetryState::Next(const AttemptFailure& failure) {
   ++attempts_;
-  const absl::Time now = now_();
-  if (!first_failure_) first_failure_ = now;
   if (failure.pushback && *failure.pushback < absl::ZeroDuration()) return std::nullopt;
   switch (failure.status.code()) {
     case absl::StatusCode::kUnavailable:
@@ -36,14 +33,11 @@ std::optional<absl::Duration> RetryState::Next(const AttemptFailure& failure) {
     default:
       return std::nullopt;
   }
-  absl::Duration delay;
-  if (failure.pushback) {
-    delay = *failure.pushback;
-  } else {
-    if (++counted_ >= policy_.max_attempts) return std::nullopt;
-    delay = Backoff();
-  }
-  if (now + delay - *first_failure_ > policy_.give_up_after) return std::nullopt;
+  if (failure.pushback) return failure.pushback;
+  if (++counted_ >= policy_.max_attempts) return std::nullopt;
+  const absl::Duration delay = Backoff();
+  if (waited_ + delay > policy_.give_up_after) return std::nullopt;
+  waited_ += delay;
   return delay;
 }
 

@@ -15,7 +15,8 @@ struct RetryPolicy {
   absl::Duration longest_delay = absl::Seconds(30);
   double multiplier = 2.0;
   double jitter = 0.2;  // a delay is drawn from [1 - jitter, 1 + jitter] x its nominal value
-  // No new attempt begins this long after the first failure, pushbacks included.
+  // The most time spent waiting for a server that does not answer. Neither work nor the pushbacks
+  // of a busy server count.
   absl::Duration give_up_after = absl::Minutes(30);
 };
 
@@ -34,9 +35,8 @@ struct AttemptFailure {
 // negative pushback is final.
 class RetryState {
  public:
-  // `uniform` gives numbers in [0, 1); `now` the time.
-  RetryState(const RetryPolicy& policy, std::function<double()> uniform,
-             std::function<absl::Time()> now);
+  // `uniform` gives numbers in [0, 1).
+  RetryState(const RetryPolicy& policy, std::function<double()> uniform);
 
   // How long to wait before the next attempt, exactly the pushback where there is one; nullopt: the
   // failure is final.
@@ -49,8 +49,7 @@ class RetryState {
 
   RetryPolicy policy_;
   std::function<double()> uniform_;
-  std::function<absl::Time()> now_;
-  std::optional<absl::Time> first_failure_;
+  absl::Duration waited_;
   int attempts_ = 0;
   int counted_ = 0;  // failures without pushback
   bool data_lost_ = false;

@@ -9,7 +9,6 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 
 namespace quantd::client {
 
@@ -59,8 +58,7 @@ void Submitter::Work(Shared* shared) {
 absl::Status Submitter::RunOne(Shared* shared, int index) {
   std::minstd_rand random(std::random_device{}());
   std::uniform_real_distribution<double> uniform(0.0, 1.0);
-  RetryState retry(
-      options_.retry, [&] { return uniform(random); }, [] { return absl::Now(); });
+  RetryState retry(options_.retry, [&] { return uniform(random); });
   while (true) {
     JobClient client(connection_->channel(), &shared->stop);
     Attempt attempt = shared->try_job(index, retry.attempts() + 1, &client);

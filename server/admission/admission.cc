@@ -232,7 +232,7 @@ Admission::Rejection Admission::Draining() const {
   return {RejectReason::kDraining, absl::UnavailableError("the server is going down"), 0};
 }
 
-void Admission::Deliver(Answers answers) {
+void Admission::Deliver(Answers answers) const {
   for (Answer& answer : answers) {
     if (const auto* rejection = std::get_if<Rejection>(&answer.what)) {
       options_.events->OnReject(rejection->reason, answer.method);

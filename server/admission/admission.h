@@ -137,7 +137,7 @@ class Admission {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int64_t PushbackMs() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Rejection Draining() const;
-  void Deliver(Answers answers) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Deliver(Answers answers) const ABSL_LOCKS_EXCLUDED(mutex_);
   void SendGauges() ABSL_LOCKS_EXCLUDED(mutex_);
 
   const Options options_;

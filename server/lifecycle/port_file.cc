@@ -13,7 +13,7 @@ namespace quantd {
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content) {
   const std::string aside = absl::StrCat(path, ".", getpid(), ".tmp");
   const auto fail = [&](const char* step) {
-    const absl::Status status =
+    absl::Status status =
         absl::UnavailableError(absl::StrCat("cannot ", step, " ", aside, ": ", strerror(errno)));
     unlink(aside.c_str());
     return status;

@@ -43,7 +43,7 @@ int64_t SessionRegistry::live() const {
   return static_cast<int64_t>(sessions_.size());
 }
 
-void SessionRegistry::BeginDrain() { deps_.admission->Drain(); }
+void SessionRegistry::BeginDrain() const { deps_.admission->Drain(); }
 
 void SessionRegistry::StopAll() {
   for (const std::shared_ptr<Session>& session : Snapshot()) {

@@ -34,7 +34,7 @@ class SessionRegistry {
   int64_t live() const;
 
   // Refuses new jobs and fails queued ones with UNAVAILABLE; admitted ones go on.
-  void BeginDrain();
+  void BeginDrain() const;
   // Ends every session with UNAVAILABLE, pushback 0.
   void StopAll();
   // Blocks until no session lives or the wall clock passes `deadline`; true when none lives.

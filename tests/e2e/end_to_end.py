@@ -66,12 +66,13 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(done.returncode, code, f"{arguments}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def start(self, *arguments):
+    def start(self, *arguments, **options):
         process = subprocess.Popen(
             [BINARIES.quantctl, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            **options,
         )
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.kill)
@@ -216,6 +217,64 @@ class RoundTrips(EndToEnd):
             self.assertIn(word, text)
 
 
+    def test_a_source_that_was_quantized_before_does_not_lend_its_report(self):
+        model = self.model()
+        with open(self.path("model", "quantd-report.json"), "w") as file:
+            file.write("stale")
+        with open(self.path("model", "pytorch_model.bin"), "w") as file:
+            file.write("dense")
+        done = self.quantctl("quantize", model.folder, "-o", self.path("out"), *GROUPS)
+        self.assertIn("not copied: pytorch_model.bin", done.stdout)
+        self.assertEqual(len(self.report(self.path("out"))["tensors"]), 14)
+        self.quantctl("verify", self.path("out"), "--source", model.folder)
+        self.quantctl("dequantize", self.path("out"), "-o", self.path("dense"))
+        self.assertNotIn("quantd-report.json", os.listdir(self.path("dense")))
+
+    def test_a_null_quantization_config_is_none(self):
+        model = self.model()
+        path = self.path("model", "config.json")
+        with open(path) as file:
+            config = json.load(file)
+        config["quantization_config"] = None
+        with open(path, "w") as file:
+            json.dump(config, file)
+        self.assertIn("not quantized", self.quantctl("info", model.folder).stdout)
+        self.quantctl("quantize", model.folder, "-o", self.path("out"), *GROUPS)
+        self.quantctl("verify", self.path("out"), "--source", model.folder)
+
+    def test_a_report_beside_or_inside_the_output(self):
+        model = self.model()
+        out = self.path("out")
+        arguments = ["quantize", model.folder, "-o", out, *GROUPS, "--report"]
+        os.makedirs(self.path("folder"))
+        for bad in (self.path("folder"), self.path("nosuch", "r.json"),
+                    self.path("out", "config.json")):
+            with self.subTest(bad):
+                self.assertIn("--report", self.quantctl(*arguments, bad, code=2).stderr)
+                self.assertFalse(os.path.exists(out))
+        self.quantctl(*arguments, self.path("out", "full.json"))
+        self.assertIn("run", json.loads(self.files(out)["full.json"]))
+
+    def test_a_report_that_fails_at_the_end_leaves_a_finished_folder(self):
+        model = self.model()
+        out = self.path("out")
+        os.makedirs(self.path("r.json.partial"))  # where the report is written first
+        done = self.quantctl("quantize", model.folder, "-o", out, *GROUPS, "--report",
+                             self.path("r.json"), code=1)
+        self.assertIn("the folder is finished, but not its report", done.stderr)
+        self.quantctl("verify", out, "--source", model.folder)
+
+    def test_names_that_match_nothing_are_told(self):
+        model = self.model()
+        statistics = self.statistics(model, {"no.such.hessian": checkpoint.hessian(8)})
+        with open(self.path("r.yaml"), "w") as file:
+            file.write("rules:\n  - {match: 'absent', bits: 8}\n")
+        done = self.quantctl("estimate", model.folder, *GROUPS, "--exclude", "misspelt",
+                             "--recipe", self.path("r.yaml"), "--statistics", statistics)
+        for word in ("'misspelt' matches no weight", '"absent" matches no weight', "no.such"):
+            self.assertIn(word, done.stdout)
+
+
 class Transports(EndToEnd):
     def test_in_process_tcp_and_unix_give_the_same_bytes(self):
         model = self.model()
@@ -298,6 +357,31 @@ class Crashes(EndToEnd):
         self.quantctl("quantize", self.source.folder, "-o", out, *GROUPS, "--resume")
         self.assert_same_folder(self.undisturbed, out)
 
+    def test_resume_of_a_finished_folder_has_nothing_to_do(self):
+        before = self.files(self.undisturbed)
+        done = self.quantctl("quantize", self.source.folder, "-o", self.undisturbed, *GROUPS,
+                             "--resume")
+        self.assertIn("is finished already", done.stdout)
+        self.assertEqual(before, self.files(self.undisturbed))
+
+    def test_an_unfinished_folder_is_named_so(self):
+        _, _, client, out = self.begin_held_run()
+        client.kill()
+        client.wait()
+        self.assertIn("--resume", self.quantctl("verify", out, code=2).stderr)
+
+    def test_commands_without_a_folder_end_by_the_signal(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.mkfifo(self.path(f"r{number}.json"))
+            client = self.start(
+                "estimate", self.source.folder, "--recipe", self.path(f"r{number}.json"),
+                preexec_fn=lambda number=number: signal.signal(number, signal.SIG_DFL),
+            )
+            with open(self.path(f"r{number}.json"), "w"):  # it waits for us to write
+                client.send_signal(number)
+                client.communicate(timeout=WAIT_SECONDS)
+            self.assertEqual(client.returncode, -number)
+
     def test_another_spec_does_not_resume(self):
         _, _, client, out = self.begin_held_run()
         client.kill()
@@ -352,6 +436,40 @@ class Policies(EndToEnd):
             file.write(bytes([byte[0] ^ 0x10]))
         done = self.quantctl("verify", out, "--source", model.folder, code=1)
         self.assertIn("mismatch", done.stdout)
+
+    def test_verify_compares_configs_and_index(self):
+        model = self.model()
+        out = self.path("out")
+        self.quantctl("quantize", model.folder, "-o", out, *GROUPS, "--max-shard-size", "100kb")
+
+        def change(name, edit):
+            with open(os.path.join(out, name)) as file:
+                good = file.read()
+            damaged = json.loads(good)
+            edit(damaged)
+            with open(os.path.join(out, name), "w") as file:
+                json.dump(damaged, file)
+            done = self.quantctl("verify", out, "--source", model.folder, code=1)
+            with open(os.path.join(out, name), "w") as file:
+                file.write(good)
+            return done.stdout
+
+        text = change("config.json", lambda c: c.update(hidden_size=7))
+        self.assertIn("hidden_size", text)
+        text = change("model.safetensors.index.json", lambda c: c["metadata"].update(total_size=7))
+        self.assertIn("total_size", text)
+        self.quantctl("verify", out, "--source", model.folder)
+
+    def test_verify_claims_no_more_than_it_saw(self):
+        model = self.model()
+        out = self.path("out")
+        self.quantctl("quantize", model.folder, "-o", out, *GROUPS)
+        report = os.path.join(out, "quantd-report.json")
+        os.rename(report, self.path("report.json"))
+        done = self.quantctl("verify", out)
+        self.assertIn("readable; nothing to compare with", done.stdout)
+        os.mkdir(report)
+        self.assertIn("quantd-report.json", self.quantctl("verify", out, code=2).stderr)
 
     def test_a_full_disk_is_told_and_nothing_final_appears(self):
         model = self.model()

@@ -64,7 +64,7 @@ RULES = {
          "workers/core", "workers/linalg", "workers/engine", "workers/pool", "proto/wire"],
         ["messages", "stubs", "grpc", "cli11", "json", "openssl", "prometheus"],
     ),
-    "client/files": (["workers/core", "workers/pack"], ["json", "xxhash"]),
+    "client/files": (["workers/core", "workers/pack"], ["json", "xxhash", "re2"]),
     "client/lib": (
         ["workers/core", "proto/wire", "server/embedded.h"],
         ["messages", "stubs", "grpc", "json"],
@@ -90,6 +90,7 @@ LIBRARIES = [
     ("isal", r"isa-l.*|crc(64)?\.h|isal?/.*"),
     ("json", r"nlohmann/.*"),
     ("yaml", r"yaml-cpp/.*"),
+    ("re2", r"re2/.*"),
     ("cli11", r"CLI/.*"),
     ("openssl", r"openssl/.*"),
     ("test", r"gtest/.*|gmock/.*|benchmark/.*"),

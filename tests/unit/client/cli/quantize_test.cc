@@ -7,10 +7,13 @@
 
 #include "client/cli/exit_codes.h"
 #include "client/cli/job_runs.h"
+#include "client/cli/quantize_plan.h"
+#include "tests/unit/client/files/model_folder.h"
 
 namespace quantd::cli {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 TEST(LayerTableTest, ShowsBothErrorsAndTheReason) {
@@ -58,6 +61,29 @@ TEST_F(EndEarlyTest, CodesFollowTheKindOfError) {
   EXPECT_EQ(EndEarly(absl::ResourceExhaustedError("disk"), 0, 1, true, &env_), kExitRuntime);
   EXPECT_EQ(EndEarly(absl::InvalidArgumentError("x"), 0, 1, true, &env_), kExitBadInput);
   EXPECT_EQ(EndEarly(absl::NotFoundError("x"), 0, 1, false, &env_), kExitBadInput);
+}
+
+TEST(MakeQuantizePlanTest, StopsBeforeItReadsStatistics) {
+  quantd::testing::TempFolder folder;
+  quantd::testing::WriteLlama(folder / "model");
+  QuantizeFlags flags;
+  flags.model_dir = folder / "model";
+  flags.statistics = folder / "s.safetensors";
+  flags.spec.group_size = "32";
+  quantd::testing::WriteText(
+      flags.statistics,
+      quantd::testing::Serialize(
+          {quantd::testing::F32("model.layers.0.mlp.down_proj.activations", {8, 128}, 1),
+           quantd::testing::F32("misspelt.activations", {8, 128}, 2)}));
+  client::StopSource stop;
+  const auto plan = MakeQuantizePlan(flags, stop);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_THAT((*plan)->selection.warnings,
+              ElementsAre("statistics of 1 of 2 modules match no weight, the first is "
+                          "\"misspelt\""));
+  EXPECT_THAT((*plan)->left_behind, ElementsAre(".git/", "pytorch_model.bin"));
+  stop.Stop();
+  EXPECT_EQ(MakeQuantizePlan(flags, stop).status().code(), absl::StatusCode::kCancelled);
 }
 
 TEST(DeadlineTest, GrowsWithWorkAndBytesUnlessGiven) {

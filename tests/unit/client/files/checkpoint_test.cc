@@ -177,6 +177,12 @@ TEST(Checkpoint, NeedsAConfigThatIsAnObject) {
   EXPECT_FALSE(Checkpoint::Open(dir / "nowhere").ok());
 }
 
+TEST(Checkpoint, SaysThatAFolderIsUnfinished) {
+  TempFolder dir;
+  WriteText(dir / "quantd-journal.jsonl", "{}");
+  ExpectFails(dir, "unfinished; continue its run with --resume");
+}
+
 TEST(NaturalLess, ComparesNumbersByValue) {
   EXPECT_TRUE(NaturalLess("layers.2.x", "layers.10.x"));
   EXPECT_FALSE(NaturalLess("layers.10.x", "layers.2.x"));

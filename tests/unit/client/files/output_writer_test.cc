@@ -233,6 +233,26 @@ TEST_F(OutputWriterTest, ResumesARunThatWasKilledWhileItFinished) {
   EXPECT_EQ(ReadTree(out_), expected);
 }
 
+TEST_F(OutputWriterTest, StopsCopyingWhenTold) {
+  const auto expected = Expected();
+  auto writer = Open();
+  ASSERT_TRUE(writer.ok());
+  for (int m : AllModules()) ASSERT_TRUE(Put(writer->get(), m).ok());
+  int copied = 0;
+  const absl::Status stopped = (*writer)->CopyTensors([&copied](uint64_t) {
+    return ++copied == 2 ? absl::CancelledError("stopped") : absl::OkStatus();
+  });
+  EXPECT_EQ(stopped.code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(copied, 2);
+  EXPECT_TRUE(NoFinalNames());
+  EXPECT_FALSE(IsFinishedFolder(out_));
+  ASSERT_TRUE((*writer)->Finish().ok());
+  EXPECT_EQ(ReadTree(out_), expected);
+  EXPECT_FALSE(IsFinishedFolder(out_));  // not without its report
+  WriteText(out_ + "/quantd-report.json", "{}");
+  EXPECT_TRUE(IsFinishedFolder(out_));
+}
+
 TEST_F(OutputWriterTest, RefusesToMixTwoRuns) {
   {
     auto writer = Open();

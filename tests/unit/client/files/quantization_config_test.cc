@@ -55,6 +55,15 @@ TEST(MakeQuantizationConfig, WritesTheDocumentedCompressedTensorsObject) {
   EXPECT_EQ(Make("compressed-tensors", {{"a.0.q", 128, 128, Asymmetric(128)}}), expected);
 }
 
+TEST(MakeQuantizationConfig, TellsTheVersionThatStoresOddWidthsAsAStream) {
+  for (int bits = 2; bits <= 8; ++bits) {
+    const Json json =
+        Make("compressed-tensors", {{"a.q", 128, 128, Rows(4)}, {"a.k", 128, 128, Rows(bits)}});
+    const bool divides = bits == 2 || bits == 4 || bits == 8;
+    EXPECT_EQ(json["version"], divides ? "0.13.0" : "0.17.0") << bits;
+  }
+}
+
 TEST(MakeQuantizationConfig, NamesModulesWhenSchemesDiffer) {
   const Json json = Make("compressed-tensors", {{"a.0.q", 128, 128, GroupSpec(128)},
                                                 {"a.0.down", 128, 128, Rows(8)},

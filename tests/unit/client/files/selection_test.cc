@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
 
 #include "tests/unit/client/files/model_folder.h"
 
@@ -18,6 +19,7 @@ using ::quantd::testing::RawTensor;
 using ::quantd::testing::Serialize;
 using ::quantd::testing::TempFolder;
 using ::quantd::testing::WriteText;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 StoredTensor Stored(const std::string& name, const Shape& shape, const std::string& dtype = "F32") {
@@ -205,6 +207,51 @@ TEST_F(SelectTensorsTest, AsksForEachModulesSpec) {
     }
   }
   EXPECT_TRUE(selection->warnings.empty());
+}
+
+TEST_F(SelectTensorsTest, WarnsOfPatternsThatMatchNothing) {
+  Open(quantd::testing::LlamaTensors());
+  const auto selection =
+      Select({{"layers", "nosuch"}, {"lm_head", "neither$"}}, Groups(32));  // lm_head is one
+  ASSERT_TRUE(selection.ok()) << selection.status();
+  EXPECT_THAT(selection->warnings, ElementsAre("include 'nosuch' matches no weight",
+                                               "exclude 'neither$' matches no weight"));
+}
+
+TEST_F(SelectTensorsTest, WarnsOfWhatVllmDoesNotLoad) {
+  Open({F32("a.fc.weight", {32, 128}, 1), F32("b.fc.weight", {32, 128}, 2)});
+  const auto warnings = [&](const std::string& layout, int bits, Symmetry symmetry,
+                            Granularity granularity, int64_t group) {
+    Spec spec;
+    spec.levels.bits = bits;
+    spec.levels.symmetry = symmetry;
+    spec.partition.granularity = granularity;
+    spec.partition.group_size = group;
+    const auto selection = Select(
+        {},
+        [&](const std::string&, int64_t, int64_t) -> absl::StatusOr<std::optional<Spec>> {
+          return spec;
+        },
+        layout);
+    EXPECT_TRUE(selection.ok()) << selection.status();
+    EXPECT_EQ(selection->quantized(), 2);
+    return absl::StrJoin(selection->warnings, "\n");
+  };
+  const auto sym = Symmetry::kSymmetricMinMax;
+  const auto asym = Symmetry::kAsymmetric;
+  const auto group = Granularity::kGroup;
+  EXPECT_EQ(warnings("compressed-tensors", 4, asym, group, 32), "");
+  EXPECT_EQ(warnings("compressed-tensors", 8, sym, Granularity::kRow, 0), "");
+  EXPECT_THAT(warnings("compressed-tensors", 3, sym, group, 32), HasSubstr("3 bits"));
+  EXPECT_THAT(warnings("compressed-tensors", 3, asym, group, 32), HasSubstr("asymmetric 3 bits"));
+  EXPECT_THAT(warnings("compressed-tensors", 4, sym, Granularity::kTensor, 0),
+              HasSubstr("one scale per tensor: a.fc and 1 more"));
+  EXPECT_EQ(warnings("gptq", 4, sym, group, 128), "");
+  EXPECT_EQ(warnings("gptq", 4, sym, Granularity::kRow, 0), "");
+  EXPECT_THAT(warnings("gptq", 2, sym, group, 32), HasSubstr("2 bits"));
+  EXPECT_THAT(warnings("gptq", 4, sym, group, 16), HasSubstr("groups of 16"));
+  EXPECT_THAT(warnings("gptq-v2", 4, asym, group, 32), HasSubstr("zero points"));
+  EXPECT_EQ(warnings("plain", 3, asym, group, 32), "");
 }
 
 TEST_F(SelectTensorsTest, NamesABadPattern) {
