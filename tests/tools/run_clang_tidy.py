@@ -24,13 +24,14 @@ TOPS = ("workers", "proto", "server", "client")
 
 
 def changed_files(base):
-    """Paths that differ from `base`, or None when there is nothing to differ from."""
+    """Paths that differ from `base`; none when there is nothing to differ from."""
     if base is None:
         merge = _git("merge-base", "HEAD", "origin/main")
         if merge is None or merge == _git("rev-parse", "HEAD"):
             merge = _git("rev-parse", "--verify", "HEAD~1")
         if merge is None:
-            return None
+            print("clang-tidy: no earlier commit to compare with; --all reads every file")
+            return set()
         base = merge
     tracked = _git("diff", "--name-only", base) or ""
     untracked = _git("ls-files", "-o", "--exclude-standard") or ""
