@@ -1,30 +1,18 @@
 #include "server/rpc/service.h"
 
-#include <exception>
-#include <new>
 #include <utility>
 
 #include "server/rpc/estimate.h"
 #include "server/rpc/status.h"
 #include "server/rpc/stream_reactor.h"
 #include "server/rpc/trace_context.h"
+#include "server/session/guarded.h"
 
 namespace quantd {
 namespace {
 
 // Among the uploads, first come first served: a flood of estimates must not hold them up.
 constexpr int kEstimatePriority = 0;
-
-absl::Status EstimateNoThrow(const v1::EstimateRequest& request, const JobFactory& create_job,
-                             const Admission& admission, v1::EstimateResponse* response) {
-  try {
-    return Estimate(request, create_job, admission, response);
-  } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError("out of memory while estimating");
-  } catch (const std::exception& error) {
-    return absl::InternalError(error.what());
-  }
-}
 
 }  // namespace
 
@@ -50,8 +38,9 @@ grpc::ServerUnaryReactor* RpcService::Estimate(grpc::CallbackServerContext* cont
   // Request and response live until Finish, also when the client goes away meanwhile.
   deps_.submit(kEstimatePriority, [this, reactor, request, response] {
     QUANTD_TSAN_ACQUIRE(reactor);
-    reactor->Finish(
-        ToGrpcStatus(EstimateNoThrow(*request, deps_.create_job, *deps_.admission, response)));
+    reactor->Finish(ToGrpcStatus(Guarded<absl::Status>("estimating", [&] {
+      return quantd::Estimate(*request, deps_.create_job, *deps_.admission, response);
+    })));
   });
   return reactor;
 }
