@@ -86,18 +86,6 @@ std::vector<int32_t> SweepOrder(Order order, int64_t group_columns, const Hessia
   return sequence;
 }
 
-int LadderRetries(const Damping& damping) {
-  int retries = 0;
-  double fraction = damping.fraction;
-  while (fraction < damping.limit && retries < kMaxRungs) {
-    // A ladder that starts at zero has nothing to multiply: its second rung is the usual damping.
-    fraction = fraction > 0 ? fraction * damping.step : Damping().fraction;
-    fraction = std::min(fraction, damping.limit);
-    ++retries;
-  }
-  return retries;
-}
-
 absl::StatusOr<Factor> Factor::Create(Hessian* hessian, std::vector<int32_t> column_at,
                                       const Damping& damping, Form form, Executor& executor,
                                       const CancelToken& cancel) {

@@ -63,11 +63,6 @@ class Factor {
   int retries_ = 0;
 };
 
-// Rungs of a ladder beyond the first: how often Create() tries before it gives up. More than
-// kMaxRungs - 1 are never climbed.
-inline constexpr int kMaxRungs = 32;
-int LadderRetries(const Damping& damping);
-
 // tr(A H A^T) without a factor, for at [n, rows] in original column order.
 double EnergyWithoutFactor(const Hessian& hessian, const float* at, int64_t rows,
                            std::vector<float>* scratch, const CancelToken& cancel);

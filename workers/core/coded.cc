@@ -7,9 +7,6 @@
 namespace quantd {
 namespace {
 
-// Scales of one run of StorageKind::kNested.
-constexpr int64_t kNestedRun = 256;
-
 // Numbers of Coded::super for a grid of parameters.
 int64_t SuperNumbers(const Storage& storage, int64_t param_rows, int64_t groups) {
   if (storage.kind == StorageKind::kInt) {

@@ -18,6 +18,9 @@ struct OutlierTable {
   bool operator==(const OutlierTable&) const = default;
 };
 
+// Scales of one run of StorageKind::kNested, in row-major order of the grid.
+inline constexpr int64_t kNestedRun = 256;
+
 // What a coded m x n weight holds once, for all its rows. Empty vectors: not in use.
 struct CodedShared {
   // [n] group of each column where groups run along a row and are not column / group_columns

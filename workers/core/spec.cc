@@ -1,5 +1,7 @@
 #include "workers/core/spec.h"
 
+#include <algorithm>
+
 #include "absl/types/span.h"
 #include "workers/core/spec_names.h"
 
@@ -14,16 +16,30 @@ absl::string_view NameOf(E value, absl::Span<const absl::string_view> names) {
 
 }  // namespace
 
-int FormatBits(NumberFormat format) {
-  switch (format) {
-    case NumberFormat::kE2M1:
+int Levels::fixed_bits() const {
+  switch (kind) {
+    case LevelKind::kMinifloat:
+      if (format == NumberFormat::kE2M1) return 4;
+      return format == NumberFormat::kE3M2 || format == NumberFormat::kE2M3 ? 6 : 8;
+    case LevelKind::kFixedTable:
       return 4;
-    case NumberFormat::kE3M2:
-    case NumberFormat::kE2M3:
-      return 6;
+    case LevelKind::kCluster:
+      return 3;
     default:
-      return 8;
+      return 0;
   }
+}
+
+int LadderRetries(const Damping& damping) {
+  int retries = 0;
+  double fraction = damping.fraction;
+  while (fraction < damping.limit && retries < kMaxRungs) {
+    // A ladder that starts at zero has nothing to multiply: its second rung is the usual damping.
+    fraction = fraction > 0 ? fraction * damping.step : Damping().fraction;
+    fraction = std::min(fraction, damping.limit);
+    ++retries;
+  }
+  return retries;
 }
 
 absl::string_view SymmetryName(Symmetry v) { return NameOf(v, kSymmetryNames); }

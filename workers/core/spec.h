@@ -58,8 +58,6 @@ enum class NumberFormat : uint8_t {
   kE2M3 = 5,  // max 7.5
 };
 
-int FormatBits(NumberFormat format);
-
 enum class FixedTable : uint8_t {
   kUnspecified = 0,
   kNf4 = 1,  // bitsandbytes' normal-float
@@ -84,6 +82,8 @@ struct Levels {
   }
   int max_code() const { return (1 << bits) - 1; }
   int middle_code() const { return 1 << (bits - 1); }  // z of the symmetric kinds
+  // Bits that the kind, format or table fixes; 0 where `bits` is free.
+  int fixed_bits() const;
   // Numbers that one group stores in Coded::tables.
   int64_t table_numbers() const {
     if (kind == LevelKind::kLearnedTable) return int64_t{1} << bits;
@@ -304,6 +304,9 @@ struct Allocation {
   int high_bits = 4;
   double share = 0.1;
   double factor = 100.0;
+
+  // Columns have bits of their own: CodedShared::column_bits.
+  bool by_column() const { return kind == AllocationKind::kColumnScore; }
 };
 
 enum class Order : uint8_t {
@@ -338,6 +341,11 @@ struct Damping {
   double step = 10.0;      // > 1
   double limit = 1.0;      // >= fraction
 };
+
+// Rungs of the ladder beyond the first: how often a factorization tries again before it gives up.
+// kMaxRungs - 1 at most are climbed; a longer ladder is refused (methods/check.h).
+inline constexpr int kMaxRungs = 32;
+int LadderRetries(const Damping& damping);
 
 // Solver axis: how codes are chosen. The fields below `solver` matter to kGptq only.
 struct Solve {

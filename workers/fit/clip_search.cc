@@ -7,7 +7,6 @@
 
 #include "workers/fit/fit_kernels.h"
 #include "workers/fit/shrink_search.h"
-#include "workers/levels/cluster.h"
 #include "workers/linalg/row_kernels.h"
 
 namespace quantd {
@@ -24,11 +23,7 @@ class ClipBlock {
         rule_(LevelRuleOf(spec.levels)),
         candidates_(kRows, ShrinkCandidates(spec, tensor_scale)),
         group_(columns * kRows),
-        d_(columns * kRows),
-        cluster_scale_(columns),
-        cluster_w_(columns),
-        cluster_decoded_(columns),
-        cluster_codes_(columns) {}
+        d_(columns * kRows) {}
 
   // Columns [begin, begin + count) of rows [row, row + rows), rows <= kRows; the other lanes are 0.
   void Load(const float* w, const uint8_t* skip, int64_t n, int64_t rows, int64_t begin,
@@ -96,23 +91,7 @@ class ClipBlock {
       inverse[r] = candidates_[r].inverse(at);
       zero[r] = candidates_[r].zero(at);
     }
-    if (levels_.kind == LevelKind::kCluster) {
-      ClusterErrors(scale);
-    } else {
-      ActiveFitKernels().lane_errors(rule_, group_.data(), count_, scale, inverse, zero, d_.data());
-    }
-  }
-
-  void ClusterErrors(const float* scale) {
-    for (int64_t r = 0; r < rows_; ++r) {
-      for (int64_t j = 0; j < count_; ++j) cluster_w_[j] = group_[j * kRows + r];
-      std::fill_n(cluster_scale_.begin(), count_, scale[r]);
-      RoundClusters(cluster_w_.data(), count_, cluster_scale_.data(), cluster_codes_.data(),
-                    cluster_decoded_.data());
-      for (int64_t j = 0; j < count_; ++j) {
-        d_[j * kRows + r] = cluster_w_[j] - cluster_decoded_[j];
-      }
-    }
+    ActiveFitKernels().lane_errors(rule_, group_.data(), count_, scale, inverse, zero, d_.data());
   }
 
   void SumSquares(float* losses) const {
@@ -127,8 +106,6 @@ class ClipBlock {
   std::vector<ShrinkCandidates> candidates_;  // [kRows]
   std::vector<float> group_, d_;              // [columns, kRows]
   std::vector<int64_t> skipped_;              // indices into d_
-  std::vector<float> cluster_scale_, cluster_w_, cluster_decoded_;
-  std::vector<uint8_t> cluster_codes_;
   int64_t rows_ = 0, count_ = 0;
   int64_t best_[kRows];
   float least_[kRows];

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "workers/core/dynamic_map.h"
 #include "workers/core/float16.h"
 #include "workers/fit/storage.h"
 
@@ -10,7 +11,6 @@ namespace quantd {
 namespace {
 
 constexpr float kSmallestScale = 0x1p-126f;
-constexpr int64_t kNestedRun = 256;
 constexpr int kNoDifference = 127;  // the code whose map entry is 0
 
 // ---- kInt ---------------------------------------------------------------------------------------
@@ -214,34 +214,6 @@ Spec FirstLevelSpec(const Spec& spec) {
   first.storage.kind = StorageKind::kF32;
   first.levels.zero = ZeroPoint::kReal;
   return first;
-}
-
-const std::array<float, 256>& DynamicMap() {
-  static const std::array<float, 256> map = [] {
-    std::array<float, 256> values{};
-    constexpr float kDecades[] = {1e-6f, 1e-5f, 1e-4f, 1e-3f, 1e-2f, 1e-1f, 1.0f};
-    size_t at = 0;
-    for (int i = 0; i < 7; ++i) {
-      // Means of neighbours among 2^i + 1 evenly spaced points of [0.1, 1], all in F32, the upper
-      // half of the points counted from the end.
-      const int last = 1 << i;
-      const float step = (1.0f - 0.1f) / static_cast<float>(last);
-      const auto point = [&](int k) {
-        return k < (last + 1) / 2 ? 0.1f + step * static_cast<float>(k)
-                                  : 1.0f - step * static_cast<float>(last - k);
-      };
-      for (int k = 0; k < last; ++k) {
-        const float mean = kDecades[i] * ((point(k) + point(k + 1)) / 2.0f);
-        values[at++] = mean;
-        values[at++] = -mean;
-      }
-    }
-    values[at++] = 0.0f;
-    values[at++] = 1.0f;
-    std::sort(values.begin(), values.end());
-    return values;
-  }();
-  return map;
 }
 
 int64_t StoreSecondLevel(const std::vector<float>& zeros, float scale_offset, Coded* out) {

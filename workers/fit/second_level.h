@@ -15,7 +15,6 @@
 // Groups of zeros do not widen a run: they take the code nearest to what the run offers anyway.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -30,9 +29,6 @@ inline bool HasSecondLevel(const Storage& storage) {
 
 // The spec of the first pass: F32 scales, and real zeros where there are zeros. Others: `spec`.
 Spec FirstLevelSpec(const Spec& spec);
-
-// bitsandbytes' signed dynamic map of 8 bits: 256 ascending numbers from -0.993 to 1, [127] = 0.
-const std::array<float, 256>& DynamicMap();
 
 // Stores the grid of a stripe. out->scales holds the first pass's scales, 0 for groups of zeros,
 // and `zeros` [param_rows, groups] its zeros (used where levels are asymmetric). Writes scales,

@@ -155,17 +155,6 @@ const LevelTable& TableOf(const Levels& levels) {
   return levels.table == FixedTable::kFp4 ? tables.fp4 : tables.nf4;
 }
 
-int LevelBits(const Levels& levels) {
-  switch (levels.kind) {
-    case LevelKind::kMinifloat:
-    case LevelKind::kFixedTable:
-    case LevelKind::kCluster:
-      return TableOf(levels).bits;
-    default:
-      return levels.bits;
-  }
-}
-
 uint8_t NearestCode(const LevelTable& table, float x) {
   if (table.kind == LevelKind::kMinifloat) return MinifloatCode(table.format, x);
   int index = 0;

@@ -27,9 +27,6 @@ struct LevelTable {
 // above them. Minifloats: nearest, ties to even. Cluster: the union of both modes (see cluster.h).
 const LevelTable& TableOf(const Levels& levels);
 
-// Bits of one code: fixed by the format, the table or the cluster; else Levels::bits.
-int LevelBits(const Levels& levels);
-
 // The code of the nearest level of x, the array version's results. Not for clusters, whose levels
 // depend on their neighbours. A NaN gets code 0 (NF4: the lowest level). Minifloats keep the sign
 // of zero.

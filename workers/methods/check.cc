@@ -13,8 +13,6 @@
 namespace quantd {
 namespace {
 
-constexpr int kMaxRungs = 32;
-
 absl::Status Bad(absl::string_view field, absl::string_view reason) {
   const SpecField* known = FindSpecField(field);
   return absl::InvalidArgumentError(
@@ -56,17 +54,13 @@ absl::Status CheckFixed(const Spec& spec) {
 
 absl::Status CheckLevels(const Spec& spec) {
   const Levels& l = spec.levels;
-  const auto fixed_bits = [&](int bits, absl::string_view what) {
-    return l.bits == bits ? absl::OkStatus()
-                          : Bad("bits", absl::StrCat(what, " has ", bits, " bits, not ", l.bits));
-  };
-  if (l.kind == LevelKind::kMinifloat) {
-    QUANTD_RETURN_IF_ERROR(fixed_bits(FormatBits(l.format), Value("format", spec)));
+  if (l.fixed_bits() != 0 && l.bits != l.fixed_bits()) {
+    const absl::string_view what = l.kind == LevelKind::kMinifloat    ? "format"
+                                   : l.kind == LevelKind::kFixedTable ? "table"
+                                                                      : "levels";
+    return Bad("bits",
+               absl::StrCat(Value(what, spec), " has ", l.fixed_bits(), " bits, not ", l.bits));
   }
-  if (l.kind == LevelKind::kFixedTable) {
-    QUANTD_RETURN_IF_ERROR(fixed_bits(4, Value("table", spec)));
-  }
-  if (l.kind == LevelKind::kCluster) QUANTD_RETURN_IF_ERROR(fixed_bits(3, "an outlier cluster"));
   const bool tables = l.kind == LevelKind::kLearnedTable;
   const bool binary = l.kind == LevelKind::kBinaryCoding;
   if (tables != (spec.fit.kind == FitKind::kKMeans)) {
@@ -171,11 +165,7 @@ absl::Status CheckDamping(const Damping& d) {
                absl::StrCat("needs fraction <= limit, got ", d.fraction, " and ", d.limit));
   }
   if (!(d.step > 1.0)) return Bad("damping-step", absl::StrCat(d.step, " is not above 1"));
-  int rungs = 1;
-  for (double f = std::max(d.fraction, 1e-8); f < d.limit && rungs <= kMaxRungs; ++rungs) {
-    f *= d.step;
-  }
-  if (rungs > kMaxRungs) {
+  if (LadderRetries(d) >= kMaxRungs) {
     return Bad("damping", absl::StrCat("step ", d.step, " from ", d.fraction, " needs ", kMaxRungs,
                                        " rungs or more to reach ", d.limit));
   }

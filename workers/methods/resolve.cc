@@ -9,11 +9,7 @@ namespace {
 
 void FillLevels(bool bits_given, bool fit_given, Spec* spec) {
   Levels& l = spec->levels;
-  if (!bits_given) {
-    if (l.kind == LevelKind::kMinifloat) l.bits = FormatBits(l.format);
-    if (l.kind == LevelKind::kFixedTable) l.bits = 4;
-    if (l.kind == LevelKind::kCluster) l.bits = 3;
-  }
+  if (!bits_given && l.fixed_bits() != 0) l.bits = l.fixed_bits();
   if (fit_given) return;
   if (l.kind == LevelKind::kLearnedTable) {
     spec->fit.kind = FitKind::kKMeans;

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "workers/core/dynamic_map.h"
 #include "workers/core/shape.h"
 #include "workers/core/status_macros.h"
 #include "workers/pack/column_scale.h"
@@ -141,7 +142,7 @@ void BitsAndBytesLayout::PackShared(const Spec& spec, int64_t m, int64_t n,
   const std::string text = QuantStateText(state);
   std::memcpy(out[kQuantState].bytes.data(), text.data(), text.size());
   if (state.nested) {
-    std::memcpy(out[kNestedMap].bytes.data(), NestedMap().data(), sizeof NestedMap());
+    std::memcpy(out[kNestedMap].bytes.data(), DynamicMap().data(), sizeof DynamicMap());
   }
   StoreColumnScale(spec, shared, out);
 }
@@ -178,7 +179,7 @@ absl::StatusOr<CodedShared> BitsAndBytesLayout::UnpackShared(
   }
   CodedShared shared;
   shared.scale_offset = state.offset;
-  if (state.nested) QUANTD_RETURN_IF_ERROR(CheckMap(in[kNestedMap], NestedMap()));
+  if (state.nested) QUANTD_RETURN_IF_ERROR(CheckMap(in[kNestedMap], DynamicMap()));
   QUANTD_RETURN_IF_ERROR(LoadColumnScale(spec, in, &shared));
   return shared;
 }

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "workers/core/shape.h"
 #include "workers/core/spec_names.h"
 #include "workers/core/status_macros.h"
 #include "workers/pack/storable.h"
@@ -70,6 +71,26 @@ absl::Status CheckContainer(absl::string_view layout, const Spec& spec,
                        absl::StrCat("weights in their own basis, because its readers undo no "
                                     "rotation",
                                     kPlainHolds));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckBlocks(absl::string_view layout, const Spec& spec, int64_t m, int64_t n,
+                         int64_t block) {
+  if (spec.partition.granularity != Granularity::kGroup) {
+    return CannotStore(layout, "granularity", GranularityName(spec.partition.granularity), "group");
+  }
+  if (spec.partition.group_size != block) {
+    return CannotStore(layout, "group_size", absl::StrCat(spec.partition.group_size),
+                       absl::StrCat(block, ", the block of the format"));
+  }
+  if (n % block != 0) {
+    return CannotStore(layout, "shape", ShapeString({m, n}),
+                       absl::StrCat("multiples of ", block, " columns"));
+  }
+  if (NeedsGroupIndex(spec, n)) {
+    return CannotStore(layout, "group timing", GroupTimingName(spec.solve.timing),
+                       "groups of neighbouring columns; use static timing or natural order");
   }
   return absl::OkStatus();
 }

@@ -23,4 +23,9 @@ struct Container {
 // column scales are open to all. INVALID_ARGUMENT naming axis, value and what is taken otherwise.
 absl::Status CheckContainer(absl::string_view layout, const Spec& spec, const Container& container);
 
+// OK if the groups are the format's blocks of `block` neighbouring columns, whole ones in every row
+// of n columns. INVALID_ARGUMENT naming axis, value and what is taken otherwise.
+absl::Status CheckBlocks(absl::string_view layout, const Spec& spec, int64_t m, int64_t n,
+                         int64_t block);
+
 }  // namespace quantd

@@ -35,22 +35,7 @@ absl::Status MxFpLayout::Accepts(const Spec& spec, int64_t m, int64_t n) const {
                        kNumberFormatNames[static_cast<size_t>(spec.levels.format)],
                        kNumberFormatNames[static_cast<size_t>(format)]);
   }
-  if (spec.partition.granularity != Granularity::kGroup) {
-    return CannotStore(name(), "granularity", GranularityName(spec.partition.granularity), "group");
-  }
-  if (spec.partition.group_size != kBlock) {
-    return CannotStore(name(), "group_size", absl::StrCat(spec.partition.group_size),
-                       absl::StrCat(kBlock, ", the block of the format"));
-  }
-  if (n % kBlock != 0) {
-    return CannotStore(name(), "shape", ShapeString({m, n}),
-                       absl::StrCat("multiples of ", kBlock, " columns"));
-  }
-  if (NeedsGroupIndex(spec, n)) {
-    return CannotStore(name(), "group timing", GroupTimingName(spec.solve.timing),
-                       "groups of neighbouring columns; use static timing or natural order");
-  }
-  return absl::OkStatus();
+  return CheckBlocks(name(), spec, m, n, kBlock);
 }
 
 std::vector<PackedDecl> MxFpLayout::Declare(const Spec& spec, int64_t m, int64_t n) const {

@@ -17,15 +17,11 @@ namespace {
 constexpr absl::string_view kCodes = ".codes";
 constexpr int64_t kClusterWeights = 3;
 
-bool HasColumnBits(const Spec& spec) {
-  return spec.allocation.kind == AllocationKind::kColumnScore;
-}
-
 int64_t RowBytes(const Spec& spec, int64_t n) {
   if (spec.levels.kind == LevelKind::kCluster) {
     return BitStreamBytes(CeilDiv(n, kClusterWeights), kClusterBits);
   }
-  if (HasColumnBits(spec)) {
+  if (spec.allocation.by_column()) {
     const int64_t high = HighBitColumns(spec.allocation, n);
     return CeilDiv((n - high) * spec.levels.bits + high * spec.allocation.high_bits, 8);
   }
@@ -115,7 +111,7 @@ void StoreCodes(const Spec& spec, const Coded& coded, absl::Span<PackedTensor> o
     if (spec.levels.kind == LevelKind::kCluster) {
       ClusterWords(codes, n, &words);
       PackBits(words.data(), words.size(), kClusterBits, packed);
-    } else if (HasColumnBits(spec)) {
+    } else if (spec.allocation.by_column()) {
       PackMixedRow(codes, coded.shared->column_bits, packed);
     } else {
       PackBits(codes, n, spec.levels.bits, packed);
@@ -131,7 +127,7 @@ absl::Status LoadCodes(const Spec& spec, absl::Span<const PackedView> in, Coded*
     uint8_t* codes = out->codes.data() + r * n;
     if (spec.levels.kind == LevelKind::kCluster) {
       QUANTD_RETURN_IF_ERROR(UnpackClusterRow(packed, out->row_begin + r, n, &words, codes));
-    } else if (HasColumnBits(spec)) {
+    } else if (spec.allocation.by_column()) {
       UnpackMixedRow(packed, out->shared->column_bits, codes);
     } else {
       UnpackBits(packed, n, spec.levels.bits, codes);

@@ -14,9 +14,6 @@
 namespace quantd {
 namespace {
 
-bool HasColumnBits(const Spec& spec) {
-  return spec.allocation.kind == AllocationKind::kColumnScore;
-}
 bool HasTensorScale(const Spec& spec) {
   return spec.levels.scaled() && spec.storage.kind == StorageKind::kE4M3;
 }
@@ -77,7 +74,7 @@ void DeclareShared(const Spec& spec, int64_t m, int64_t n, std::vector<PackedDec
   if (NeedsGroupIndex(spec, n)) decls->push_back({".g_idx", DType::kI32, {n}});
   if (HasTensorScale(spec)) decls->push_back({".tensor_scale", DType::kF32, {1}});
   if (HasOffset(spec)) decls->push_back({".scale_offset", DType::kF32, {1}});
-  if (HasColumnBits(spec)) decls->push_back({".column_bits", DType::kU8, {n}});
+  if (spec.allocation.by_column()) decls->push_back({".column_bits", DType::kU8, {n}});
   if (RotatesInputs(spec)) decls->push_back({".input_signs", DType::kI8, {n}});
   if (RotatesOutputs(spec)) decls->push_back({".output_signs", DType::kI8, {m}});
 }
@@ -91,7 +88,7 @@ void StoreShared(const Spec& spec, int64_t n, const CodedShared& shared,
     Named(out, ".tensor_scale").bytes.As<float>()[0] = shared.tensor_scale;
   }
   if (HasOffset(spec)) Named(out, ".scale_offset").bytes.As<float>()[0] = shared.scale_offset;
-  if (HasColumnBits(spec)) {
+  if (spec.allocation.by_column()) {
     std::memcpy(Named(out, ".column_bits").bytes.data(), shared.column_bits.data(),
                 shared.column_bits.size());
   }
@@ -110,7 +107,7 @@ absl::Status LoadShared(const Spec& spec, int64_t n, absl::Span<const PackedView
   if (HasOffset(spec)) {
     QUANTD_RETURN_IF_ERROR(LoadNumber(Named(in, ".scale_offset"), &shared->scale_offset));
   }
-  if (HasColumnBits(spec)) {
+  if (spec.allocation.by_column()) {
     QUANTD_RETURN_IF_ERROR(
         LoadColumnBits(spec, n, Named(in, ".column_bits"), &shared->column_bits));
   }

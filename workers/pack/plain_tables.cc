@@ -24,13 +24,9 @@ bool IsShared(const Spec& spec) {
   return IsLearned(spec) && spec.partition.granularity == Granularity::kTensor;
 }
 
-bool HasColumnBits(const Spec& spec) {
-  return spec.allocation.kind == AllocationKind::kColumnScore;
-}
-
 // Numbers that one row of the stored grid takes.
 int64_t RowNumbers(const Spec& spec, int64_t groups) {
-  if (!HasColumnBits(spec)) return groups * spec.levels.table_numbers();
+  if (!spec.allocation.by_column()) return groups * spec.levels.table_numbers();
   const int64_t high = HighBitColumns(spec.allocation, groups);
   return ((groups - high) << spec.levels.bits) + (high << spec.allocation.high_bits);
 }
@@ -74,8 +70,8 @@ absl::Status CheckTable(const float* table, int64_t count, bool ascending, int64
 
 // Entries that column or group `g` of the grid has of its own.
 int64_t OwnNumbers(const Spec& spec, const Coded& coded, int64_t g) {
-  return HasColumnBits(spec) ? int64_t{1} << coded.shared->column_bits[g]
-                             : spec.levels.table_numbers();
+  return spec.allocation.by_column() ? int64_t{1} << coded.shared->column_bits[g]
+                                     : spec.levels.table_numbers();
 }
 
 }  // namespace
@@ -83,7 +79,7 @@ int64_t OwnNumbers(const Spec& spec, const Coded& coded, int64_t g) {
 void DeclareTables(const Spec& spec, int64_t m, int64_t n, std::vector<PackedDecl>* decls) {
   if (!HasTables(spec)) return;
   const ParamGrid grid = StoredGrid(spec, m, n);
-  const Shape shape = HasColumnBits(spec)
+  const Shape shape = spec.allocation.by_column()
                           ? Shape{grid.rows, RowNumbers(spec, grid.groups)}
                           : Shape{grid.rows, grid.groups, spec.levels.table_numbers()};
   decls->push_back({std::string(kTables), spec.storage.dtype(), shape});

@@ -16,7 +16,6 @@ namespace {
 constexpr uint64_t kMaxElements = uint64_t{1} << 56;
 // Above this, stripes of whole super groups would no longer be small parts of a weight.
 constexpr int kMaxSuperGroup = 4096;
-constexpr int kClusterBits = 3;
 
 template <typename Enum, size_t N>
 bool IsNamed(Enum value, const absl::string_view (&)[N]) {
@@ -45,10 +44,10 @@ absl::Status CheckLevels(absl::string_view layout, const Levels& levels) {
   if (levels.kind == LevelKind::kFixedTable && !IsNamed(levels.table, kFixedTableNames)) {
     return CannotStore(layout, "table", kFixedTableNames[0], "nf4 or fp4");
   }
-  if (levels.bits != BitsOfLevels(levels)) {
+  if (levels.fixed_bits() != 0 && levels.bits != levels.fixed_bits()) {
     return CannotStore(
         layout, "bits", absl::StrCat(levels.bits),
-        absl::StrCat(BitsOfLevels(levels), " for these levels (", LevelKindName(levels.kind), ")"));
+        absl::StrCat(levels.fixed_bits(), " for these levels (", LevelKindName(levels.kind), ")"));
   }
   return absl::OkStatus();
 }
@@ -115,20 +114,6 @@ absl::Status CannotStore(absl::string_view layout, absl::string_view axis, absl:
                          absl::string_view takes) {
   return absl::InvalidArgumentError(absl::StrCat("layout '", layout, "' cannot store ", axis, " = ",
                                                  value, ": it takes ", takes));
-}
-
-int BitsOfLevels(const Levels& levels) {
-  switch (levels.kind) {
-    case LevelKind::kMinifloat:
-      if (levels.format == NumberFormat::kE2M1) return 4;
-      return levels.format == NumberFormat::kE3M2 || levels.format == NumberFormat::kE2M3 ? 6 : 8;
-    case LevelKind::kFixedTable:
-      return 4;
-    case LevelKind::kCluster:
-      return kClusterBits;
-    default:
-      return levels.bits;
-  }
 }
 
 absl::Status CheckStorable(absl::string_view layout, const Spec& spec, int64_t m, int64_t n) {

@@ -18,9 +18,6 @@ absl::Status CheckStorable(absl::string_view layout, const Spec& spec, int64_t m
 absl::Status CannotStore(absl::string_view layout, absl::string_view axis, absl::string_view value,
                          absl::string_view takes);
 
-// Bits of a code where the kind of levels fixes them; levels.bits otherwise.
-int BitsOfLevels(const Levels& levels);
-
 // True if the solver may put columns into groups that are not runs of neighbours, so that only a
 // group index per column says which scale belongs to a code: dynamic groups along rows, in an order
 // other than the natural one, and more than one group per row.

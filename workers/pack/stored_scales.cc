@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "workers/core/dynamic_map.h"
 #include "workers/core/status_macros.h"
 #include "workers/pack/scales.h"
 
@@ -28,32 +29,6 @@ Numbers MakeE4M3() {
 
 float E8M0Number(uint8_t code, int fraction_bits) {
   return code == 255 ? kNaN : std::ldexp(1.0f, code - 127 - fraction_bits);
-}
-
-// For i = 0..6: the 2^i means of neighbours among 2^i + 1 even points from 0.1 to 1, times
-// 10^(i-6), with both signs; then 0 and 1. All in F32, the upper half of the points counted from
-// the end.
-Numbers MakeNestedMap() {
-  constexpr float kDecades[] = {1e-6f, 1e-5f, 1e-4f, 1e-3f, 1e-2f, 1e-1f, 1.0f};
-  Numbers map;
-  size_t at = 0;
-  for (int i = 0; i < 7; ++i) {
-    const int last = 1 << i;
-    const float step = (1.0f - 0.1f) / static_cast<float>(last);
-    const auto point = [&](int k) {
-      return k < (last + 1) / 2 ? 0.1f + step * static_cast<float>(k)
-                                : 1.0f - step * static_cast<float>(last - k);
-    };
-    for (int k = 0; k < last; ++k) {
-      const float mean = kDecades[i] * ((point(k) + point(k + 1)) / 2.0f);
-      map[at++] = mean;
-      map[at++] = -mean;
-    }
-  }
-  map[at++] = 0.0f;
-  map[at++] = 1.0f;
-  std::sort(map.begin(), map.end());
-  return map;
 }
 
 const Numbers& E4M3Numbers() {
@@ -83,7 +58,7 @@ void DecodeInt(Coded* out) {
 }
 
 void DecodeNested(Coded* out) {
-  const Numbers& map = NestedMap();
+  const Numbers& map = DynamicMap();
   for (size_t i = 0; i < out->scales.size(); ++i) {
     out->scales[i] =
         map[out->scale_codes[i]] * out->super[i / kNestedRun] + out->shared->scale_offset;
@@ -93,11 +68,6 @@ void DecodeNested(Coded* out) {
 }  // namespace
 
 float E4M3Number(uint8_t code) { return E4M3Numbers()[code]; }
-
-const std::array<float, 256>& NestedMap() {
-  static const Numbers map = MakeNestedMap();
-  return map;
-}
 
 absl::Status DecodeScaleCodes(absl::string_view suffix, Coded* out) {
   switch (out->storage.kind) {

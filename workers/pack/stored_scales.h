@@ -5,7 +5,7 @@
 //            scale (OCP MXINT8: k / 64), so that s = 2^(code - 127 - (b - 2)). Code 255 is NaN
 //   E4M3     s = e4m3(code) * tensor_scale; codes 0x7F, 0xFF are NaN
 //   int      s = step * (code - zero), both of Coded::super; real zeros likewise
-//   nested   s = map[code] * largest + scale_offset, map: NestedMap()
+//   nested   s = map[code] * largest + scale_offset, map: DynamicMap()
 #pragma once
 
 #include <array>
@@ -19,12 +19,6 @@ namespace quantd {
 
 // The number of an E4M3 code; NaN for 0x7F and 0xFF.
 float E4M3Number(uint8_t code);
-
-// bitsandbytes' signed dynamic map of 8 bits: ascending, 0 at 127, 1 at 255 (formats.md 8.1).
-const std::array<float, 256>& NestedMap();
-
-// Parameters of one run of StorageKind::kNested.
-inline constexpr int64_t kNestedRun = 256;
 
 // Fills out->scales, and for kInt the real zeros, from scale_codes, zero_codes, super and
 // *out->shared. Requires out->storage.coded(). INVALID_ARGUMENT naming `suffix`, row and group

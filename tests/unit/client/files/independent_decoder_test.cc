@@ -168,7 +168,7 @@ std::vector<std::pair<std::string, Spec>> Axes() {
         add("minifloat", [&](Spec* s) {
           s->levels.kind = LevelKind::kMinifloat;
           s->levels.format = format;
-          s->levels.bits = FormatBits(format);
+          s->levels.bits = s->levels.fixed_bits();
           s->storage.kind = storage;
           s->partition.group_size = group;
           if (group == 0) s->partition.granularity = Granularity::kRow;

@@ -56,11 +56,11 @@ TEST(LevelsTest, TablesAndBinaryCodingStoreNumbersInsteadOfAScale) {
 }
 
 TEST(FormatTest, HasTheBitsOfItsName) {
-  EXPECT_EQ(FormatBits(NumberFormat::kE2M1), 4);
-  EXPECT_EQ(FormatBits(NumberFormat::kE3M2), 6);
-  EXPECT_EQ(FormatBits(NumberFormat::kE2M3), 6);
-  EXPECT_EQ(FormatBits(NumberFormat::kE4M3), 8);
-  EXPECT_EQ(FormatBits(NumberFormat::kE5M2), 8);
+  EXPECT_EQ((Levels{.kind = LevelKind::kMinifloat, .format = NumberFormat::kE2M1}).fixed_bits(), 4);
+  EXPECT_EQ((Levels{.kind = LevelKind::kMinifloat, .format = NumberFormat::kE3M2}).fixed_bits(), 6);
+  EXPECT_EQ((Levels{.kind = LevelKind::kMinifloat, .format = NumberFormat::kE2M3}).fixed_bits(), 6);
+  EXPECT_EQ((Levels{.kind = LevelKind::kMinifloat, .format = NumberFormat::kE4M3}).fixed_bits(), 8);
+  EXPECT_EQ((Levels{.kind = LevelKind::kMinifloat, .format = NumberFormat::kE5M2}).fixed_bits(), 8);
 }
 
 Partition Of(Granularity granularity, int64_t size, GroupAxis axis = GroupAxis::kOut) {

@@ -123,6 +123,8 @@ TEST_F(CheckTest, RefusesAxesThatMakeNoSenseTogether) {
   ExpectRefused(job, kInvalid, "32 rungs");
   job.spec.solve.damping = {5e-324, 1.4, 1.0};
   ExpectRefused(job, kInvalid, "32 rungs");
+  job.spec.solve.damping = {1e-300, 10.0, 1.0};  // 300 rungs, of which none below the last helps
+  ExpectRefused(job, kInvalid, "32 rungs");
   job = Valid();
   job.spec.levels.bits = 9;
   ExpectRefused(job, kInvalid, "bits: 9");

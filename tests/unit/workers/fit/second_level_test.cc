@@ -9,6 +9,7 @@
 
 #include "tests/reference/rtn_inputs.h"
 #include "tests/reference/rtn_reference.h"
+#include "workers/core/dynamic_map.h"
 #include "workers/core/float16.h"
 #include "workers/fit/fit.h"
 #include "workers/fit/storage.h"

@@ -28,7 +28,9 @@ std::vector<Levels> AllLevels() {
     all.push_back({.kind = LevelKind::kFixedTable, .table = table});
   }
   all.push_back({.kind = LevelKind::kCluster});
-  for (Levels& levels : all) levels.bits = LevelBits(levels);
+  for (Levels& levels : all) {
+    if (levels.fixed_bits() != 0) levels.bits = levels.fixed_bits();
+  }
   return all;
 }
 

@@ -103,7 +103,7 @@ TEST(LevelTableTest, LevelsAscendAndMatchTheirCodes) {
   for (size_t k = 0; k < all.size(); ++k) {
     const LevelTable& table = TableOf(all[k]);
     EXPECT_EQ(table.count, counts[k]);
-    EXPECT_EQ(table.bits, LevelBits(all[k]));
+    EXPECT_EQ(table.bits, all[k].fixed_bits());
     for (int i = 0; i < table.count; ++i) {
       EXPECT_EQ(table.level[i], table.value[table.code[i]]);
       EXPECT_EQ(table.level[i], reference::ScaledLevel(all[k], table.code[i]));

@@ -50,7 +50,7 @@ INSTANTIATE_TEST_SUITE_P(
          {{"levels", "minifloat"}, {"format", "e2m1"}, {"bits", "8"}},
          "spec.levels.bits: e2m1 has 4 bits, not 8"},
         {"nf4", {{"bits", "3"}}, "spec.levels.bits: nf4 has 4 bits, not 3"},
-        {"fineq", {{"bits", "2"}}, "spec.levels.bits: an outlier cluster has 3 bits, not 2"},
+        {"fineq", {{"bits", "2"}}, "spec.levels.bits: cluster has 3 bits, not 2"},
         {"rtn",
          {{"levels", "learned-table"}, {"fit", "min-max"}},
          "spec.fit.kind: learned-table levels are not found by min-max"},

@@ -35,7 +35,7 @@ Spec DownColumns(Spec spec) {
 
 Spec OfKind(LevelKind kind, Spec spec) {
   spec.levels.kind = kind;
-  spec.levels.bits = BitsOfLevels(spec.levels);
+  if (spec.levels.fixed_bits() != 0) spec.levels.bits = spec.levels.fixed_bits();
   return spec;
 }
 

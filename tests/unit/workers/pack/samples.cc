@@ -63,7 +63,7 @@ Spec Stored(StorageKind kind, Spec spec) {
 Spec Minifloat(NumberFormat format, Spec spec) {
   spec.levels.kind = LevelKind::kMinifloat;
   spec.levels.format = format;
-  spec.levels.bits = BitsOfLevels(spec.levels);
+  if (spec.levels.fixed_bits() != 0) spec.levels.bits = spec.levels.fixed_bits();
   return spec;
 }
 
