@@ -12,6 +12,7 @@ namespace quantd::wire {
 namespace {
 
 constexpr int kMaxPriority = 10;
+constexpr uint32_t kMaxCheckpointSeconds = 0x7FFFFFFF;
 
 static_assert(v1::DType_MAX == static_cast<int>(DType::kU64));
 static_assert(v1::DTYPE_F32 == static_cast<int>(DType::kF32));
@@ -28,7 +29,7 @@ static_assert(v1::DTYPE_F8_E4M3 == static_cast<int>(DType::kF8E4M3));
 static_assert(v1::DTYPE_F8_E5M2 == static_cast<int>(DType::kF8E5M2));
 static_assert(v1::DTYPE_U16 == static_cast<int>(DType::kU16));
 static_assert(v1::DTYPE_U32 == static_cast<int>(DType::kU32));
-static_assert(v1::Role_MAX == static_cast<int>(Role::kRotationSigns));
+static_assert(v1::Role_MAX == static_cast<int>(Role::kCheckpoint));
 static_assert(v1::ROLE_WEIGHT == static_cast<int>(Role::kWeight));
 static_assert(v1::ROLE_HESSIAN == static_cast<int>(Role::kHessian));
 static_assert(v1::ROLE_ACTIVATIONS == static_cast<int>(Role::kActivations));
@@ -39,6 +40,10 @@ static_assert(v1::ROLE_CROSS_MOMENT == static_cast<int>(Role::kCrossMoment));
 static_assert(v1::ROLE_TOKEN_WEIGHT == static_cast<int>(Role::kTokenWeight));
 static_assert(v1::ROLE_GRADIENT == static_cast<int>(Role::kGradient));
 static_assert(v1::ROLE_ROTATION_SIGNS == static_cast<int>(Role::kRotationSigns));
+static_assert(v1::ROLE_CODEBOOKS == static_cast<int>(Role::kCodebooks));
+static_assert(v1::ROLE_SCALES == static_cast<int>(Role::kScales));
+static_assert(v1::ROLE_CODES == static_cast<int>(Role::kCodes));
+static_assert(v1::ROLE_CHECKPOINT == static_cast<int>(Role::kCheckpoint));
 static_assert(v1::OnDegraded_MAX == static_cast<int>(OnDegraded::kReject));
 static_assert(v1::ON_DEGRADED_ACCEPT == static_cast<int>(OnDegraded::kAccept));
 
@@ -58,6 +63,7 @@ constexpr NamedLayout kLayouts[] = {
     {"mxfp8-quantized", v1::LAYOUT_MXFP8_QUANTIZED},
     {"bitsandbytes", v1::LAYOUT_BITSANDBYTES},
     {"spqr", v1::LAYOUT_SPQR},
+    {"aqlm", v1::LAYOUT_AQLM},
 };
 static_assert(v1::Layout_MAX == std::size(kLayouts));
 
@@ -188,6 +194,10 @@ absl::StatusOr<QuantizeJob> FromProto(const v1::QuantizeHeader& header) {
   QUANTD_RETURN_IF_ERROR(Require(header.calibration_tokens() >= 0, root.Field("calibration_tokens"),
                                  header.calibration_tokens(), "0..2^63-1"));
   job.calibration_tokens = header.calibration_tokens();
+  QUANTD_RETURN_IF_ERROR(Require(header.checkpoint_seconds() <= kMaxCheckpointSeconds,
+                                 root.Field("checkpoint_seconds"), header.checkpoint_seconds(),
+                                 "0..2^31-1"));
+  job.checkpoint_seconds = static_cast<int>(header.checkpoint_seconds());
   return job;
 }
 
@@ -220,6 +230,7 @@ void Put(const QuantizeJob& job, v1::QuantizeHeader* header) {
   header->set_layout(LayoutToProto(job.layout));
   header->set_priority(job.priority);
   header->set_calibration_tokens(job.calibration_tokens);
+  header->set_checkpoint_seconds(static_cast<uint32_t>(std::max(job.checkpoint_seconds, 0)));
 }
 
 void Put(const DequantizeJob& job, v1::DequantizeHeader* header) {

@@ -29,7 +29,8 @@ void Put(const Spec& spec, v1::QuantizationSpec* message);
 void PutFrame(RequestFrame frame, v1::QuantizeRequest* message);
 void PutFrame(RequestFrame frame, v1::DequantizeRequest* message);
 void PutFrame(ResponseFrame frame, v1::QuantizeResponse* message);
-void PutFrame(ResponseFrame frame, v1::DequantizeResponse* message);  // TensorReportFrame: a bug
+// TensorReportFrame and JobStateFrame: a bug.
+void PutFrame(ResponseFrame frame, v1::DequantizeResponse* message);
 
 // Layout names ("gptq-v2") <-> enum. UNSPECIFIED / "" when unknown.
 v1::Layout LayoutToProto(const std::string& name);

@@ -56,6 +56,12 @@ absl::StatusOr<ResponseFrame> ParseProgress(const v1::Progress& message) {
   QUANTD_RETURN_IF_ERROR(Require(message.eta_seconds() >= 0, path.Field("eta_seconds"),
                                  message.eta_seconds(), "[0, inf]"));
   frame.eta_seconds = message.eta_seconds();
+  if (message.has_round()) {
+    const double loss = message.round().relative_loss();
+    QUANTD_RETURN_IF_ERROR(
+        Require(loss >= 0, path.Field("round").Field("relative_loss"), loss, "[0, inf]"));
+    frame.round = {message.round().weight(), message.round().round(), loss};
+  }
   return frame;
 }
 
@@ -65,6 +71,15 @@ absl::StatusOr<ResponseFrame> ParseResultTensor(const v1::ResultTensor& message)
   frame.index = message.index();
   frame.weight = message.weight();
   QUANTD_RETURN_IF_ERROR(ParseDecl(message.decl(), path.Field("decl"), &frame.decl));
+  return frame;
+}
+
+JobStateFrame TakeState(v1::JobState* message) {
+  JobStateFrame frame;
+  frame.total_bytes = message->total_bytes();
+  frame.offset = message->offset();
+  frame.data = std::move(*message->mutable_data());
+  frame.crc32c = message->crc32c();
   return frame;
 }
 
@@ -90,6 +105,20 @@ void PutProgress(const ProgressFrame& frame, v1::Progress* message) {
   message->set_phase(static_cast<v1::Phase>(frame.phase));
   message->set_fraction(frame.fraction);
   message->set_eta_seconds(frame.eta_seconds);
+  if (!frame.round.has_value()) {
+    message->clear_round();
+    return;
+  }
+  message->mutable_round()->set_weight(frame.round->weight);
+  message->mutable_round()->set_round(frame.round->round);
+  message->mutable_round()->set_relative_loss(frame.round->relative_loss);
+}
+
+void PutState(JobStateFrame frame, v1::JobState* message) {
+  message->set_total_bytes(frame.total_bytes);
+  message->set_offset(frame.offset);
+  *message->mutable_data() = std::move(frame.data);
+  message->set_crc32c(frame.crc32c);
 }
 
 void PutFinal(const FinalFrame& frame, v1::Final* message) {
@@ -135,7 +164,7 @@ absl::StatusOr<ResponseFrame> TakeResponse(Message* message) {
     case Message::kFinal:
       return ParseFinal(message->final());
     default:
-      return NoFrame("accepted, progress, tensor, chunk, tensor_report, final");
+      return NoFrame("accepted, progress, tensor, chunk, tensor_report, final, state");
   }
 }
 
@@ -153,7 +182,7 @@ void PutRequest(RequestFrame frame, Message* message) {
   }
 }
 
-// False for the frame that only one of the two streams has.
+// False for the frames that only one of the two streams has.
 template <typename Message>
 bool PutResponse(ResponseFrame* frame, Message* message) {
   if (auto* chunk = std::get_if<ChunkFrame>(frame)) {
@@ -185,6 +214,9 @@ absl::StatusOr<RequestFrame> TakeFrame(v1::DequantizeRequest* message) {
 }
 
 absl::StatusOr<ResponseFrame> TakeFrame(v1::QuantizeResponse* message) {
+  if (message->frame_case() == v1::QuantizeResponse::kState) {
+    return ResponseFrame(TakeState(message->mutable_state()));
+  }
   if (message->frame_case() != v1::QuantizeResponse::kTensorReport) return TakeResponse(message);
   TensorReportFrame frame;
   QUANTD_RETURN_IF_ERROR(
@@ -206,12 +238,16 @@ void PutFrame(RequestFrame frame, v1::DequantizeRequest* message) {
 
 void PutFrame(ResponseFrame frame, v1::QuantizeResponse* message) {
   if (PutResponse(&frame, message)) return;
+  if (auto* state = std::get_if<JobStateFrame>(&frame)) {
+    PutState(std::move(*state), message->mutable_state());
+    return;
+  }
   PutTensorReport(std::get<TensorReportFrame>(frame).report, message->mutable_tensor_report());
 }
 
 void PutFrame(ResponseFrame frame, v1::DequantizeResponse* message) {
   if (PutResponse(&frame, message)) return;
-  assert(false && "Dequantize has no tensor reports");
+  assert(false && "Dequantize has neither tensor reports nor states");
   message->Clear();
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -42,6 +43,20 @@ struct ProgressFrame {
   Phase phase = Phase::kUnspecified;
   double fraction = 0;
   double eta_seconds = 0;
+  struct Round {
+    uint32_t weight = 0;  // index among the request's weights
+    uint32_t round = 0;
+    double relative_loss = 0;
+  };
+  std::optional<Round> round;  // of solvers that go in rounds: the last one
+};
+
+// A run of bytes of a state of the job: see JobState in quantization_service.proto.
+struct JobStateFrame {
+  uint64_t total_bytes = 0;
+  uint64_t offset = 0;
+  std::string data;
+  uint32_t crc32c = 0;
 };
 
 struct ResultTensorFrame {
@@ -62,6 +77,6 @@ struct FinalFrame {
 
 // server -> client
 using ResponseFrame = std::variant<AcceptedFrame, ProgressFrame, ResultTensorFrame, ChunkFrame,
-                                   TensorReportFrame, FinalFrame>;
+                                   TensorReportFrame, FinalFrame, JobStateFrame>;
 
 }  // namespace quantd::wire

@@ -13,6 +13,7 @@ int64_t SuperNumbers(const Storage& storage, int64_t param_rows, int64_t groups)
     return CeilDiv(param_rows, storage.super_group) * groups * 4;
   }
   if (storage.kind == StorageKind::kNested) return CeilDiv(param_rows * groups, kNestedRun);
+  if (storage.kind == StorageKind::kTable) return param_rows << storage.bits;
   return 0;
 }
 
@@ -30,7 +31,7 @@ void Coded::Reshape(const Spec& spec, int64_t begin, int64_t row_count, int64_t 
   rows = row_count;
   cols = n;
   group_columns = spec.partition.GroupColumns(n);
-  group_rows = spec.partition.GroupRows(m);
+  group_rows = levels.additive() ? levels.out_group : spec.partition.GroupRows(m);
   groups = spec.partition.GroupsPerRow(n);
   param_rows = CeilDiv(rows, group_rows);
   shared = of_weight;
@@ -38,7 +39,9 @@ void Coded::Reshape(const Spec& spec, int64_t begin, int64_t row_count, int64_t 
   const int64_t grid = param_rows * groups;
   const bool scaled = levels.scaled();
   const bool learned = levels.kind == LevelKind::kLearnedTable;
-  codes.resize(rows * cols);
+  codes.resize(levels.additive() ? 0 : rows * cols);
+  book_codes.resize(levels.additive() ? param_rows * (cols / levels.in_group) * levels.codebooks
+                                      : 0);
   scales.resize(scaled ? grid : 0);
   zeros.resize(levels.affine() && !levels.real_zero() ? grid : 0);
   real_zeros.resize(levels.real_zero() ? grid : 0);
@@ -83,7 +86,11 @@ bool Coded::Holds(const Coded& part) const {
   const int64_t param = row / group_rows, grid = param * groups;
   const int64_t super_begin = storage.kind == StorageKind::kInt
                                   ? param / storage.super_group * groups * 4
-                                  : grid / kNestedRun;
+                              : storage.kind == StorageKind::kTable ? param << storage.bits
+                                                                    : grid / kNestedRun;
+  const int64_t code_count = levels.additive() ? 0 : part.rows * cols;
+  const int64_t book_codes_of_row =
+      levels.additive() ? cols / levels.in_group * levels.codebooks : 0;
   const int64_t kept_columns = rows > 0 ? static_cast<int64_t>(kept.size()) / rows : 0;
   // Recent rows are the last ones of the whole stripe.
   const int64_t recent_begin = rows - (cols > 0 ? static_cast<int64_t>(recent.size()) / cols : 0);
@@ -95,7 +102,9 @@ bool Coded::Holds(const Coded& part) const {
          Contains(zero_codes, grid, part.zero_codes) &&
          Contains(super, super.empty() ? 0 : super_begin, part.super) &&
          Contains(tables, grid * levels.table_numbers(), part.tables) &&
-         part.codes.size() == static_cast<size_t>(part.rows * cols) &&
+         part.codes.size() == static_cast<size_t>(code_count) &&
+         part.book_codes.size() == static_cast<size_t>(part.param_rows * book_codes_of_row) &&
+         Contains(book_codes, param * book_codes_of_row, part.book_codes) &&
          Contains(kept, row * kept_columns, part.kept) && part_recent == want_recent &&
          (want_recent == 0 ||
           Contains(recent, (std::max(recent_begin, row) - recent_begin) * cols, part.recent)) &&

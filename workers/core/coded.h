@@ -35,6 +35,8 @@ struct CodedShared {
   std::vector<float> column_scale;    // [n] s: the code stands for W diag(s)
   std::vector<int8_t> input_signs;    // [n] +1 / -1, see Transform::rotation
   std::vector<int8_t> output_signs;   // [m]
+  // Additive levels: [M, 2^B, out_group, in_group], numbers of F16.
+  std::vector<float> codebooks;
 
   bool operator==(const CodedShared&) const = default;
 };
@@ -45,7 +47,8 @@ struct CodedShared {
 // Parameters (scales, zeros, tables) form a grid of param_rows x param_cols: one row of the grid
 // for each group_rows rows of the stripe, one column of it for each group along a row. Per-OC:
 // group_rows = 1, param_cols = groups per row. Per-IC: group_rows = the group's rows, param_cols =
-// n. Per-IC stripes begin at a multiple of group_rows.
+// n. Per-IC stripes begin at a multiple of group_rows. Additive levels: group_rows = out_group,
+// stripes are whole out groups, param_cols = 1 or one for each patch.
 struct Coded {
   Levels levels;
   Granularity granularity = Granularity::kGroup;
@@ -58,7 +61,9 @@ struct Coded {
   int64_t groups = 0;         // param_cols: groups per row; n for per-IC
   int64_t param_rows = 0;     // ceil(rows / group_rows)
 
-  std::vector<uint8_t> codes;  // [rows, cols], u in [0, 2^bits - 1]
+  std::vector<uint8_t> codes;  // [rows, cols], u in [0, 2^bits - 1]; not for additive levels
+  // Additive levels: [param_rows, cols / in_group, M], u in [0, 2^B - 1].
+  std::vector<uint16_t> book_codes;
   // [param_rows, groups], already what the stored form decodes to; kTensor repeats one. Not for
   // learned tables and binary coding.
   std::vector<float> scales;
@@ -71,6 +76,7 @@ struct Coded {
   // kInt: [ceil(param_rows / super_group), groups, 4]: step and zero of the scales, then of the
   // zeros: s = step (code - zero). kNested: [ceil(param_rows groups / 256)], largest |scale -
   // offset| of each run of 256 in row-major order; such stripes begin at a multiple of 256 rows.
+  // kTable: [param_rows, 2^storage.bits] the F16 scales that scale_codes name.
   std::vector<float> super;
   // Learned tables: [param_rows, groups, 2^bits], each ascending; kTensor: empty, see
   // CodedShared::table. Binary coding: [param_rows, groups, bits + 1]: a_0 .. a_{bits-1}, c.

@@ -19,6 +19,9 @@ struct QuantizeJob {
   std::string layout;              // "compressed-tensors", "gptq", "gptq-v2", "plain"
   int priority = 0;                // -10..10, higher first
   int64_t calibration_tokens = 0;  // tokens behind a given H; 0 = unknown. Echoed in the report
+  // The least time between two states of the job that the caller wants to be sent; 0 = none. Only
+  // specs that solve for long have any (Solver::kBeam).
+  int checkpoint_seconds = 0;
 };
 
 // A weight as it lies in a packed layout: what Dequantize needs beside the bytes.

@@ -39,6 +39,9 @@ enum class LevelKind : uint8_t {
   kLearnedTable = 4,  // w = t[u], 2^bits entries t of each group's own
   kBinaryCoding = 5,  // w = c + sum over planes i of (bit i of u ? a_i : -a_i), a and c per group
   kCluster = 6,       // FineQ: three weights share 7 bits, w = s v[u]
+  // AQLM: a patch of out_group x in_group weights is s * (C_1[u_1] + C_2[u_2] + ...), entries of
+  // `codebooks` learned tables of 2^codebook_bits patches that the whole weight shares.
+  kAdditive = 7,
 };
 
 // Affine, asymmetric: what a zero point may be.
@@ -71,8 +74,19 @@ struct Levels {
   ZeroPoint zero = ZeroPoint::kInteger;            // asymmetric affine only
   NumberFormat format = NumberFormat::kE2M1;       // minifloat only
   FixedTable table = FixedTable::kNf4;             // fixed table only
+  // Additive only.
+  int codebooks = 2;      // M: codes of a patch; 1..16
+  int codebook_bits = 8;  // B: bits of one code; 1..16
+  int out_group = 1;      // rows of a patch; 1..64
+  int in_group = 8;       // columns of a patch; 1..64
 
   bool affine() const { return kind == LevelKind::kAffineInt; }
+  bool additive() const { return kind == LevelKind::kAdditive; }
+  // Entries of one additive codebook / bits of codes that one weight costs.
+  int64_t entries() const { return int64_t{1} << codebook_bits; }
+  double additive_bits() const {
+    return static_cast<double>(codebooks) * codebook_bits / (out_group * in_group);
+  }
   // No zero point is stored.
   bool symmetric() const { return !affine() || symmetry != Symmetry::kAsymmetric; }
   bool real_zero() const { return !symmetric() && zero == ZeroPoint::kReal; }
@@ -145,12 +159,22 @@ struct Partition {
 
 enum class FitKind : uint8_t {
   kUnspecified = 0,
-  kMinMax = 1,        // the range of the group
-  kShrinkSearch = 2,  // the range times the factor with the least sum |w - w'|^norm
-  kClipSearch = 3,    // the same, least (w - w') H_gg (w - w')^T over the group's block of H
-  kHqq = 4,           // min-max scale, real zero by half-quadratic splitting
-  kKMeans = 5,        // learned tables: weighted 1-D k-means
-  kBinarySearch = 6,  // binary coding: the best sub-set of a finer linear grid (GPTQT)
+  kMinMax = 1,          // the range of the group
+  kShrinkSearch = 2,    // the range times the factor with the least sum |w - w'|^norm
+  kClipSearch = 3,      // the same, least (w - w') H_gg (w - w')^T over the group's block of H
+  kHqq = 4,             // min-max scale, real zero by half-quadratic splitting
+  kKMeans = 5,          // learned tables: weighted 1-D k-means
+  kBinarySearch = 6,    // binary coding: the best sub-set of a finer linear grid (GPTQT)
+  kResidualKMeans = 7,  // additive: one k-means after the other, then the solver's updates
+  kGiven = 8,           // additive: CODEBOOKS and SCALES of the request; only codes are chosen
+};
+
+// How a residual k-means starts.
+enum class Seeding : uint8_t {
+  kUnspecified = 0,
+  kRandom = 1,    // distinct points at random (AQLM)
+  kPlusPlus = 2,  // by squared distance (k-means++)
+  kFarthest = 3,  // the farthest point from those chosen
 };
 
 // What a squared error of one weight counts in a k-means, an outlier score or a search.
@@ -169,11 +193,18 @@ struct Fit {
   double shrink_to = 0.2;  // (0, 1]
   // Shrink search: [1, 4], 2 is the MSE. Hqq: p of the l_p norm, (0, 1].
   double norm = 2.0;
-  int iterations = 20;  // hqq: at most; k-means: rounds where it is not solved exactly. 1..1000
-  double beta = 10.0;   // hqq
-  double kappa = 1.01;  // hqq: beta grows by it each iteration
+  // hqq: at most; k-means: rounds where it is not solved exactly; residual k-means: of each
+  // codebook, at most. 1..1000
+  int iterations = 20;
+  double beta = 10.0;                            // hqq
+  double kappa = 1.01;                           // hqq: beta grows by it each iteration
   Importance importance = Importance::kUniform;  // k-means
   int fine_bits = 5;  // binary search: bits of the finer grid, above levels.bits, at most 8
+  Seeding seeding = Seeding::kPlusPlus;  // residual k-means
+  uint32_t seed = 0;      // of the residual k-means and of the beam search's order of visits
+  int refine_rounds = 0;  // residual k-means: rounds of H-weighted refinement after each. 0..100
+  // Residual k-means: trains on at most this many patches a center, drawn at random; 0 = all.
+  int64_t points_per_center = 0;
 };
 
 // How scales (and real zeros) are stored. They are rounded to it before codes are chosen.
@@ -186,6 +217,7 @@ enum class StorageKind : uint8_t {
   kE4M3 = 5,    // an E4M3 number times one F32 scale of the tensor (NVFP4)
   kInt = 6,     // `bits`-bit codes of scales and zeros over `super_group` rows, F16 above (SpQR)
   kNested = 7,  // 8-bit dynamic map over 256 scales of a row-major walk, F32 above (bitsandbytes)
+  kTable = 8,   // `bits`-bit codes into 2^bits F16 scales of each out group's own (AQLM)
 };
 
 // How a block's largest magnitude becomes an exponent, E8M0 only.
@@ -200,7 +232,7 @@ enum class ScaleRounding : uint8_t {
 struct Storage {
   StorageKind kind = StorageKind::kF16;
   ScaleRounding rounding = ScaleRounding::kFloor;
-  int bits = 3;          // kInt: 2..8
+  int bits = 3;          // kInt, kTable: 2..8
   int super_group = 16;  // kInt: rows that share second-level numbers
 
   // dtype of a scale that is stored as it is; U8 where a code is stored.
@@ -332,6 +364,21 @@ enum class Solver : uint8_t {
   kUnspecified = 0,
   kRtn = 1,
   kGptq = 2,
+  kBeam = 3,  // additive levels: beam search over codes, in turn with updates of the codebooks
+};
+
+// Beam: how codebooks follow new codes.
+enum class CodebookRule : uint8_t {
+  kUnspecified = 0,
+  kConjugateGradients = 1,  // and scales in closed form
+  kAdam = 2,                // codebooks and scales together (AQLM)
+};
+
+// Betas of Adam.
+enum class AdamRule : uint8_t {
+  kUnspecified = 0,
+  kPaper = 1,  // 0.90, 0.95
+  kCode = 2,   // 0.0, 0.95, with the largest second moment so far (amsgrad)
 };
 
 // lambda = fraction * mean(diag H). The ladder multiplies by `step` until the factorization
@@ -347,7 +394,8 @@ struct Damping {
 inline constexpr int kMaxRungs = 32;
 int LadderRetries(const Damping& damping);
 
-// Solver axis: how codes are chosen. The fields below `solver` matter to kGptq only.
+// Solver axis: how codes are chosen. Fields from `order` on matter to kGptq only, those from `beam`
+// on to kBeam only.
 struct Solve {
   Solver solver = Solver::kRtn;
   Order order = Order::kNatural;
@@ -358,6 +406,17 @@ struct Solve {
   double asymmetric = 0;            // GPTAQ's alpha: feedback of the cross moment, 0 = none. [0, 1]
   int descent_passes = 0;           // coordinate-descent polish after the sweep
   int fallback_descent_passes = 4;  // when no rung of the ladder factors: descent from RTN
+
+  int beam = 1;             // hypotheses of each out group; 1..64
+  int rounds = 100;         // at most; 0..10000
+  double tolerance = 0.01;  // ends when a round lowers the loss by less than this share; 0 = never
+  CodebookRule update = CodebookRule::kConjugateGradients;
+  int update_steps = 3;         // of one round; 1..10000
+  double learning_rate = 1e-4;  // Adam
+  AdamRule adam = AdamRule::kPaper;
+  // FitKind::kGiven: only this share of patches, those farthest from what their codes decode to,
+  // get new codes. (0, 1]
+  double changed_share = 1;
 };
 
 struct Spec {

@@ -37,6 +37,10 @@ const SpecField kFields[] = {
     QUANTD_ENUM("zero", levels.zero, kZeroPointNames, "affine, asymmetric: what a zero point is"),
     QUANTD_ENUM("format", levels.format, kNumberFormatNames, "minifloat: the element format"),
     QUANTD_ENUM("table", levels.table, kFixedTableNames, "fixed table: which"),
+    QUANTD_INT("codebooks", levels.codebooks, 1, 16, "additive: codes of a patch"),
+    QUANTD_INT("codebook-bits", levels.codebook_bits, 1, 16, "additive: bits of one code"),
+    QUANTD_INT("out-group", levels.out_group, 1, 64, "additive: rows of a patch"),
+    QUANTD_INT("in-group", levels.in_group, 1, 64, "additive: columns of a patch"),
     QUANTD_ENUM("granularity", partition.granularity, kGranularityNames,
                 "how many weights share parameters"),
     QUANTD_INT("group-size", partition.group_size, 1, 1 << 30, "weights of a group"),
@@ -49,15 +53,24 @@ const SpecField kFields[] = {
     QUANTD_INT("fit-steps", fit.steps, 1, 1000, "searches: candidates beside the full range"),
     QUANTD_REAL("shrink-to", fit.shrink_to, 1e-3, 1, "searches: the smallest candidate factor"),
     QUANTD_REAL("norm", fit.norm, 0.01, 4, "shrink search and hqq: exponent of the error"),
-    QUANTD_INT("fit-iterations", fit.iterations, 1, 1000, "hqq: rounds at most"),
+    QUANTD_INT("fit-iterations", fit.iterations, 1, 1000,
+               "hqq and residual k-means: rounds at most"),
     QUANTD_REAL("beta", fit.beta, 1e-3, 1e6, "hqq: weight of the splitting at the start"),
     QUANTD_REAL("kappa", fit.kappa, 1, 100, "hqq: growth of beta in each round"),
     QUANTD_ENUM("importance", fit.importance, kImportanceNames, "k-means: what an error counts"),
     QUANTD_INT("fine-bits", fit.fine_bits, 3, 8, "binary search: bits of the finer grid"),
+    QUANTD_ENUM("seeding", fit.seeding, kSeedingNames, "residual k-means: how it starts"),
+    QUANTD_INT("fit-seed", fit.seed, 0, 4294967295.0,
+               "additive: of the k-means and of the order of the beam search"),
+    QUANTD_INT("refine-rounds", fit.refine_rounds, 0, 100,
+               "residual k-means: rounds of H-weighted refinement after each"),
+    QUANTD_INT("points-per-center", fit.points_per_center, 0, 1 << 30,
+               "residual k-means: patches it trains on, for each center; 0 = all"),
     QUANTD_ENUM("storage", storage.kind, kStorageKindNames, "how scales are stored"),
     QUANTD_ENUM("scale-rounding", storage.rounding, kScaleRoundingNames,
                 "e8m0: which power of two"),
-    QUANTD_INT("scale-bits", storage.bits, 2, 8, "int storage: bits of a scale and of a zero"),
+    QUANTD_INT("scale-bits", storage.bits, 2, 8,
+               "int storage: bits of a scale and of a zero; table storage: of a scale"),
     QUANTD_INT("super-group", storage.super_group, 1, 4096,
                "int storage: rows that share second-level numbers"),
     QUANTD_ENUM("scaling", transform.scaling, kScalingKindNames, "scales of input columns"),
@@ -105,6 +118,16 @@ const SpecField kFields[] = {
     QUANTD_INT("descent-passes", solve.descent_passes, 0, 100, "gptq: polish after the sweep"),
     QUANTD_INT("fallback-descent-passes", solve.fallback_descent_passes, 0, 100,
                "gptq: passes where H cannot be factored; 0 = REJECTED"),
+    QUANTD_INT("beam", solve.beam, 1, 64, "beam: hypotheses kept for each out group"),
+    QUANTD_INT("rounds", solve.rounds, 0, 10000, "beam: rounds at most"),
+    QUANTD_REAL("tolerance", solve.tolerance, 0, 1,
+                "beam: ends when a round lowers the loss by less than this share; 0 = never"),
+    QUANTD_ENUM("update", solve.update, kCodebookRuleNames, "beam: how codebooks follow codes"),
+    QUANTD_INT("update-steps", solve.update_steps, 1, 10000, "beam: steps of one update"),
+    QUANTD_REAL("learning-rate", solve.learning_rate, 1e-12, 1, "adam"),
+    QUANTD_ENUM("adam", solve.adam, kAdamRuleNames, "adam: betas of the paper or of its code"),
+    QUANTD_REAL("changed-share", solve.changed_share, 1e-9, 1,
+                "given: share of patches that get new codes"),
 };
 
 #undef QUANTD_ACCESS
@@ -155,6 +178,7 @@ absl::Status CheckFieldValue(const SpecField& field, double value, absl::string_
 }
 
 absl::Status SetSpecField(absl::string_view key, absl::string_view text, Spec* spec) {
+  if (const SpecShorthand* shorthand = FindSpecShorthand(key)) return shorthand->set(text, spec);
   const SpecField* field = FindSpecField(key);
   if (field == nullptr) return absl::NotFoundError(absl::StrCat("unknown key \"", key, "\""));
   if (field->type == Type::kEnum) {

@@ -28,6 +28,14 @@ absl::string_view RoleName(Role role) {
       return "GRADIENT";
     case Role::kRotationSigns:
       return "ROTATION_SIGNS";
+    case Role::kCodebooks:
+      return "CODEBOOKS";
+    case Role::kScales:
+      return "SCALES";
+    case Role::kCodes:
+      return "CODES";
+    case Role::kCheckpoint:
+      return "CHECKPOINT";
   }
   return "UNKNOWN";
 }

@@ -28,6 +28,11 @@ enum class Role : uint8_t {
   kPacked = 9,          // a tensor of a packed layout (Dequantize)
   kGradient = 10,       // [m, n], the loss's gradient; its sign is not used
   kRotationSigns = 11,  // [n], +1 / -1: the signs of a given rotation instead of the seed's
+  // FitKind::kGiven, see Levels for M, B, og, ig:
+  kCodebooks = 12,   // [M, 2^B, og, ig]
+  kScales = 13,      // [m / og], or [m / og, n / ig] where each patch has its own
+  kCodes = 14,       // [m / og, n / ig, M], I8, U8, I16, U16 or I32; negative ones wrap by 2^B
+  kCheckpoint = 15,  // U8 [bytes]: a state of this very job, see SolveWatch
 };
 
 absl::string_view RoleName(Role role);  // "WEIGHT", "HESSIAN", ...
@@ -38,7 +43,8 @@ struct TensorDecl {
   DType dtype = DType::kUnspecified;
   Shape shape;
   std::optional<Digest> digest;  // of all bytes; checked at the end of the upload when present
-  // FISHER and GRADIENT: the weight they belong to; may be empty where the request has one weight.
+  // FISHER, GRADIENT, CODEBOOKS, SCALES and CODES: the weight they belong to; may be empty where
+  // the request has one weight.
   std::string of;
 };
 

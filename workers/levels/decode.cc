@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "workers/levels/additive.h"
 #include "workers/levels/binary_coding.h"
 #include "workers/levels/level_table.h"
 #include "workers/linalg/row_kernels.h"
@@ -151,6 +152,8 @@ void DecodeCodes(const Coded& coded, int64_t row_index, float* out) {
       return DecodeLearnedTable(row, out);
     case LevelKind::kBinaryCoding:
       return DecodeBinaryCoding(row, out);
+    case LevelKind::kAdditive:
+      return DecodeAdditiveRow(coded, row_index, out);
   }
 }
 

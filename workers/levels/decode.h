@@ -3,6 +3,7 @@
 //   affine          (u - z) s                       minifloat, fixed table, cluster   v[u] s
 //   learned table   t[u]                            binary coding                     c +- a_0 +-
 //   a_1 ...
+//   additive        (C_1[u_1] + C_2[u_2] + ...) s, patch by patch
 // All F32, in this order of operations. Then kept columns replace, outliers are added, and recent
 // rows replace.
 //

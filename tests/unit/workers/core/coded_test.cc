@@ -23,6 +23,17 @@ Spec Grouped(LevelKind kind, int bits, int64_t group_size, GroupAxis axis = Grou
   return spec;
 }
 
+// 3 codebooks over patches of 4 x 5: 24 out groups, 8 in groups; one scale for each of them.
+Spec Additive(StorageKind storage = StorageKind::kF16) {
+  Spec spec = Grouped(LevelKind::kAdditive, 4, 5);
+  spec.levels.codebooks = 3;
+  spec.levels.codebook_bits = 9;
+  spec.levels.out_group = 4;
+  spec.levels.in_group = 5;
+  spec.storage.kind = storage;
+  return spec;
+}
+
 Coded Reshaped(const Spec& spec, int64_t begin = 0, int64_t rows = kM) {
   Coded coded;
   coded.Reshape(spec, begin, rows, kM, kN, nullptr);
@@ -77,6 +88,7 @@ struct Arrays {
 void ExpectArrays(const std::string& what, const Spec& spec, const Arrays& want) {
   const Coded coded = Reshaped(spec);
   EXPECT_EQ(coded.codes.size(), static_cast<size_t>(kM * kN)) << what;
+  EXPECT_TRUE(coded.book_codes.empty()) << what;
   EXPECT_EQ(coded.scales.size(), want.scales) << what;
   EXPECT_EQ(coded.zeros.size(), want.zeros) << what;
   EXPECT_EQ(coded.real_zeros.size(), want.real_zeros) << what;
@@ -119,6 +131,33 @@ TEST(CodedReshapeTest, EveryKindHasItsArraysAndNoOther) {
                {.scales = kGrid, .scale_codes = kGrid, .super = 2});  // 480 in runs of 256
 }
 
+TEST(CodedReshapeTest, SizesAStripeOfAdditiveCodes) {
+  Coded coded = Reshaped(Grouped(LevelKind::kAffineInt, 4, 8));  // leaves its arrays behind
+  coded.Reshape(Additive(), 32, 12, kM, kN, nullptr);
+  EXPECT_TRUE(coded.codes.empty());
+  EXPECT_TRUE(coded.zeros.empty());
+  EXPECT_TRUE(coded.super.empty());
+  EXPECT_TRUE(coded.tables.empty());
+  EXPECT_EQ(coded.group_rows, 4);
+  EXPECT_EQ(coded.param_rows, 3);
+  EXPECT_EQ(coded.groups, 8);
+  EXPECT_EQ(coded.book_codes.size(), 3u * 8 * 3);
+  EXPECT_EQ(coded.scales.size(), 3u * 8);
+  EXPECT_EQ(coded.ParamOf(7, 14), 8 + 2);
+
+  Spec rows = Additive();
+  rows.partition.granularity = Granularity::kRow;
+  coded.Reshape(rows, 32, 12, kM, kN, nullptr);
+  EXPECT_EQ(coded.groups, 1);
+  EXPECT_EQ(coded.scales.size(), 3u);
+  EXPECT_EQ(coded.book_codes.size(), 3u * 8 * 3);
+
+  coded.Reshape(Additive(StorageKind::kTable), 32, 12, kM, kN, nullptr);
+  EXPECT_EQ(coded.scale_codes.size(), 3u * 8);
+  EXPECT_EQ(coded.super.size(), 3u * 8);  // 2^3 numbers for each out group
+  EXPECT_TRUE(coded.zero_codes.empty());
+}
+
 TEST(CodedReshapeTest, TheOneTableOfATensorIsShared) {
   Spec spec = Grouped(LevelKind::kLearnedTable, 4, 8);
   spec.partition.granularity = Granularity::kTensor;
@@ -157,6 +196,7 @@ void Number(std::vector<T>* values, int first) {
 // `recent` rows of the weight are recent.
 Coded Whole(const Spec& spec, int64_t recent) {
   Coded coded = Reshaped(spec);
+  Number(&coded.book_codes, 11);
   Number(&coded.codes, 1), Number(&coded.scales, 2), Number(&coded.zeros, 3);
   Number(&coded.real_zeros, 4), Number(&coded.scale_codes, 5), Number(&coded.zero_codes, 6);
   Number(&coded.super, 7), Number(&coded.tables, 8);
@@ -181,13 +221,19 @@ void Cut(const std::vector<T>& whole, int64_t begin, std::vector<T>* part) {
 Coded Stripe(const Spec& spec, const Coded& whole, int64_t begin, int64_t rows, int64_t recent) {
   Coded part = Reshaped(spec, begin, rows);
   const int64_t param = begin / part.group_rows * part.groups;
-  Cut(whole.codes, begin * kN, &part.codes);
+  if (spec.levels.additive()) {
+    Cut(whole.book_codes, begin / 4 * 8 * 3, &part.book_codes);
+  } else {
+    Cut(whole.codes, begin * kN, &part.codes);
+  }
   Cut(whole.scales, param, &part.scales), Cut(whole.zeros, param, &part.zeros);
   Cut(whole.real_zeros, param, &part.real_zeros);
   Cut(whole.scale_codes, param, &part.scale_codes);
   Cut(whole.zero_codes, param, &part.zero_codes);
   if (spec.storage.kind == StorageKind::kInt) {
     Cut(whole.super, begin / spec.storage.super_group * part.groups * 4, &part.super);
+  } else if (spec.storage.kind == StorageKind::kTable) {
+    Cut(whole.super, begin / 4 * 8, &part.super);
   } else if (!part.super.empty()) {
     Cut(whole.super, param / 256, &part.super);
   }
@@ -215,6 +261,8 @@ std::vector<Spec> EveryKind() {
   spqr.levels.zero = ZeroPoint::kReal;
   spqr.storage.kind = StorageKind::kInt;
   specs.push_back(spqr);
+  specs.push_back(Additive());
+  specs.push_back(Additive(StorageKind::kTable));
   Spec nested = Grouped(LevelKind::kFixedTable, 4, 8);
   nested.storage.kind = StorageKind::kNested;
   specs.push_back(nested);
@@ -240,7 +288,15 @@ TEST(CodedHoldsTest, EveryStripeOfItself) {
 
 TEST(CodedHoldsTest, NoStripeWithOneNumberChanged) {
   const std::vector<std::pair<const char*, std::function<bool(Coded*)>>> changes = {
-      {"codes", [](Coded* c) { return c->codes.back() ^= 1, true; }},
+      {"codes", [](Coded* c) { return !c->codes.empty() && (c->codes.back() ^= 1, true); }},
+      {"book_codes",
+       [](Coded* c) { return !c->book_codes.empty() && (c->book_codes.back() ^= 1, true); }},
+      {"out groups without codes",
+       [](Coded* c) { return !c->book_codes.empty() && (c->book_codes.pop_back(), true); }},
+      {"additive rows with plain codes",
+       [](Coded* c) { return c->codes.empty() && (c->codes.push_back(0), true); }},
+      {"plain rows with additive codes",
+       [](Coded* c) { return c->book_codes.empty() && (c->book_codes.push_back(0), true); }},
       {"scales", [](Coded* c) { return !c->scales.empty() && (c->scales.back() += 1, true); }},
       {"zeros", [](Coded* c) { return !c->zeros.empty() && (c->zeros.back() ^= 1, true); }},
       {"real_zeros",
@@ -263,7 +319,8 @@ TEST(CodedHoldsTest, NoStripeWithOneNumberChanged) {
       {"before", [](Coded* c) { return c->row_begin = -32, true; }},
       {"cols", [](Coded* c) { return c->cols -= 1, true; }},
       {"groups", [](Coded* c) { return c->groups += 1, true; }},
-      {"rows without codes", [](Coded* c) { return c->codes.resize(c->codes.size() - 1), true; }},
+      {"rows without codes",
+       [](Coded* c) { return !c->codes.empty() && (c->codes.pop_back(), true); }},
   };
   std::vector<int> used(changes.size());
   for (const Spec& spec : EveryKind()) {

@@ -63,6 +63,9 @@ TEST(SpecFieldsTest, NamesAndPathsAreDistinctAndSaid) {
     EXPECT_EQ(FindSpecField(field.name), &field);
     EXPECT_EQ(FindSpecField(field.path), &field);
   }
+  for (const SpecShorthand& shorthand : SpecShorthands()) {
+    EXPECT_TRUE(keys.insert(shorthand.name).second) << shorthand.name;
+  }
   EXPECT_EQ(FindSpecField("levels.nothing"), nullptr);
   EXPECT_EQ(FindSpecField(""), nullptr);
 }
@@ -136,7 +139,7 @@ TEST(SetSpecFieldTest, TakesAPrefixThatOnlyOneValueHas) {
   EXPECT_EQ(With("symmetry", "symmetric-f").levels.symmetry, Symmetry::kSymmetricFullRange);
   EXPECT_EQ(With("group-axis", "o").partition.axis, GroupAxis::kOut);
   ExpectRefused("symmetry", "symmetric", "\"symmetric\" is not asymmetric, symmetric-minmax");
-  ExpectRefused("storage", "e", "is not f16, bf16, f32, e8m0, e4m3, int, nested");
+  ExpectRefused("storage", "e", "is not f16, bf16, f32, e8m0, e4m3, int, nested, table");
 }
 
 TEST(SetSpecFieldTest, AWholeNameWinsOverLongerOnes) {

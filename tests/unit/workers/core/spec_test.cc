@@ -55,6 +55,23 @@ TEST(LevelsTest, TablesAndBinaryCodingStoreNumbersInsteadOfAScale) {
   EXPECT_EQ(levels.table_numbers(), 4);
 }
 
+TEST(LevelsTest, AdditiveOnesCountTheBitsOfTheirCodes) {
+  Levels levels;
+  EXPECT_FALSE(levels.additive());
+  levels.kind = LevelKind::kAdditive;
+  EXPECT_TRUE(levels.additive());
+  EXPECT_TRUE(levels.scaled());
+  EXPECT_TRUE(levels.symmetric());
+  EXPECT_EQ(levels.fixed_bits(), 0);
+  EXPECT_EQ(levels.table_numbers(), 0);
+  levels.codebooks = 2, levels.codebook_bits = 8, levels.in_group = 8;
+  EXPECT_EQ(levels.entries(), 256);
+  EXPECT_EQ(levels.additive_bits(), 2.0);
+  levels.codebooks = 1, levels.codebook_bits = 16, levels.out_group = 2;
+  EXPECT_EQ(levels.entries(), 65536);
+  EXPECT_EQ(levels.additive_bits(), 1.0);
+}
+
 TEST(FormatTest, HasTheBitsOfItsName) {
   EXPECT_EQ((Levels{.kind = LevelKind::kMinifloat, .format = NumberFormat::kE2M1}).fixed_bits(), 4);
   EXPECT_EQ((Levels{.kind = LevelKind::kMinifloat, .format = NumberFormat::kE3M2}).fixed_bits(), 6);
@@ -109,8 +126,8 @@ TEST(StorageTest, StoresCodesWhereNoFloatIsStored) {
     EXPECT_EQ(s.dtype(), dtype);
     EXPECT_FALSE(s.coded());
   }
-  for (const StorageKind kind :
-       {StorageKind::kE8M0, StorageKind::kE4M3, StorageKind::kInt, StorageKind::kNested}) {
+  for (const StorageKind kind : {StorageKind::kE8M0, StorageKind::kE4M3, StorageKind::kInt,
+                                 StorageKind::kNested, StorageKind::kTable}) {
     s.kind = kind;
     EXPECT_EQ(s.dtype(), DType::kU8);
     EXPECT_TRUE(s.coded());
@@ -149,6 +166,11 @@ TEST(SpecNamesTest, AreWhatUsersType) {
   EXPECT_EQ(GroupTimingName(GroupTiming::kDynamic), "dynamic");
   EXPECT_EQ(FactorizationName(Factorization::kCholesky), "cholesky");
   EXPECT_EQ(SolverName(Solver::kGptq), "gptq");
+  EXPECT_EQ(LevelKindName(LevelKind::kAdditive), "additive");
+  EXPECT_EQ(FitKindName(FitKind::kResidualKMeans), "residual-k-means");
+  EXPECT_EQ(FitKindName(FitKind::kGiven), "given");
+  EXPECT_EQ(StorageKindName(StorageKind::kTable), "table");
+  EXPECT_EQ(SolverName(Solver::kBeam), "beam");
   EXPECT_EQ(SolverName(static_cast<Solver>(200)), "unspecified");
 }
 
