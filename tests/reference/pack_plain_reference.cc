@@ -70,6 +70,20 @@ StoredTensor Codes(const Coded& c, const Spec& spec) {
   return codes.tensor();
 }
 
+// Additive: a stream for each out group.
+StoredTensor BookCodes(const Coded& c, const Spec& spec) {
+  const Levels& l = spec.levels;
+  const int64_t out_groups = c.rows / l.out_group, count = c.cols / l.in_group * l.codebooks;
+  Cells codes(".codes", DType::kU8, {out_groups, Up(count * l.codebook_bits, 8)});
+  for (int64_t o = 0; o < out_groups; ++o) {
+    for (int64_t i = 0; i < count; ++i) {
+      codes.SetField(codes.Index(o, 0), i * l.codebook_bits, l.codebook_bits,
+                     c.book_codes[o * count + i]);
+    }
+  }
+  return codes.tensor();
+}
+
 // U8 [rows, bytes of `groups` codes].
 StoredTensor CodeGrid(const char* suffix, const std::vector<uint8_t>& values, int bits,
                       int64_t rows, int64_t groups) {
@@ -103,7 +117,8 @@ void Parameters(const Coded& c, const Spec& spec, std::vector<StoredTensor>* out
   const int64_t groups = c.groups, count = rows * groups;
   const DType dtype = spec.storage.dtype();
   const StorageKind kind = spec.storage.kind;
-  const int code_bits = kind == StorageKind::kInt ? spec.storage.bits : 8;
+  const bool narrow = kind == StorageKind::kInt || kind == StorageKind::kTable;
+  const int code_bits = narrow ? spec.storage.bits : 8;
   if (spec.storage.coded()) {
     out->push_back(CodeGrid(".scale_codes", c.scale_codes, code_bits, rows, groups));
   } else {
@@ -124,6 +139,9 @@ void Parameters(const Coded& c, const Spec& spec, std::vector<StoredTensor>* out
   } else if (real) {
     out->push_back(Reals(".real_zeros", spec.storage.coded() ? DType::kF16 : dtype, {rows, groups},
                          absl::MakeSpan(c.real_zeros).subspan(0, count)));
+  }
+  if (kind == StorageKind::kTable) {
+    out->push_back(Reals(".super", DType::kF16, {rows, int64_t{1} << spec.storage.bits}, c.super));
   }
   if (kind == StorageKind::kNested) {
     out->push_back(Reals(".super", DType::kF32, {Up(count, 256)}, c.super));
@@ -186,9 +204,14 @@ void KeptOut(const Coded& c, const Spec& spec, std::vector<StoredTensor>* out) {
 
 std::vector<StoredTensor> PackPlain(const Coded& c, const Spec& spec) {
   const int64_t n = c.cols;
-  std::vector<StoredTensor> out = {Codes(c, spec)};
+  const Levels& l = spec.levels;
+  std::vector<StoredTensor> out = {l.additive() ? BookCodes(c, spec) : Codes(c, spec)};
   Parameters(c, spec, &out);
   Tables(c, spec, &out);
+  if (l.additive()) {
+    out.push_back(Reals(".codebooks", DType::kF16,
+                        {l.codebooks, l.entries(), l.out_group, l.in_group}, c.shared->codebooks));
+  }
   if (HasIndex(spec, n)) {
     std::vector<int64_t> index;
     for (int64_t k = 0; k < n; ++k) index.push_back(c.GroupOf(k));

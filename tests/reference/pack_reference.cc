@@ -249,6 +249,26 @@ std::vector<StoredTensor> PackSpqr(const Coded& c, const Spec& spec) {
   return {dense.tensor(), rows.tensor(), values.tensor(), perm.tensor()};
 }
 
+// Codes from the upper half of 2^B on are stored 2^B lower.
+std::vector<StoredTensor> PackAqlm(const Coded& c, const Spec& spec) {
+  const Levels& l = spec.levels;
+  const int64_t out_groups = c.rows / l.out_group, in_groups = c.cols / l.in_group;
+  Cells codes(".codes", l.codebook_bits <= 8 ? DType::kI8 : DType::kI16,
+              {out_groups, in_groups, l.codebooks});
+  for (size_t i = 0; i < c.book_codes.size(); ++i) {
+    int64_t value = c.book_codes[i];
+    if (2 * value >= l.entries()) value -= l.entries();
+    codes.Set(static_cast<int64_t>(i), static_cast<uint64_t>(value));
+  }
+  Cells books(".codebooks", DType::kF16, {l.codebooks, l.entries(), l.out_group, l.in_group});
+  for (size_t i = 0; i < c.shared->codebooks.size(); ++i) {
+    books.SetReal(static_cast<int64_t>(i), c.shared->codebooks[i]);
+  }
+  Cells scales(".scales", DType::kF16, {out_groups, 1, 1, 1});
+  for (int64_t i = 0; i < out_groups; ++i) scales.SetReal(i, c.scales[i]);
+  return {codes.tensor(), books.tensor(), scales.tensor()};
+}
+
 std::vector<StoredTensor> PackBase(const std::string& name, const Coded& coded, const Spec& spec) {
   if (name == "compressed-tensors") return PackCompressedTensors(coded, spec);
   if (name == "int-quantized" || name == "float-quantized") return PackBytes(coded, spec);
@@ -258,6 +278,7 @@ std::vector<StoredTensor> PackBase(const std::string& name, const Coded& coded, 
   if (name == "gptq-v2") return PackGptq(coded, spec, 0);
   if (name == "bitsandbytes") return PackBitsAndBytes(coded, spec);
   if (name == "spqr") return PackSpqr(coded, spec);
+  if (name == "aqlm") return PackAqlm(coded, spec);
   return PackPlain(coded, spec);
 }
 

@@ -43,6 +43,7 @@ class Preparation {
     QUANTD_RETURN_IF_ERROR(ShareTensorScale());
     QUANTD_RETURN_IF_ERROR(KeepColumns());
     if (spec_.solve.solver == Solver::kGptq) QUANTD_RETURN_IF_ERROR(FactorHessian());
+    if (spec_.solve.solver == Solver::kBeam) ChooseMetric();
     return FeedBackCrossMoment();
   }
 
@@ -124,6 +125,15 @@ class Preparation {
     s_.notes.push_back(
         absl::StrCat(s_.kept_columns.size(), " of ", s_.inputs->n, " columns kept F16"));
     return absl::OkStatus();
+  }
+
+  void ChooseMetric() {
+    if (s_.hessian != nullptr) {
+      s_.metric = Metric::Of(s_.hessian, executor_);
+    } else {
+      s_.metric = Metric::Identity(s_.inputs->n);
+      s_.notes.push_back("no statistics: errors of all weights count alike (H = I)");
+    }
   }
 
   absl::Status FactorHessian() {

@@ -22,8 +22,10 @@
 #include "workers/core/coded.h"
 #include "workers/core/executor.h"
 #include "workers/core/report.h"
+#include "workers/core/solve_watch.h"
 #include "workers/core/spec.h"
 #include "workers/fit/fit.h"
+#include "workers/levels/additive.h"
 #include "workers/linalg/weight_view.h"
 
 namespace quantd {
@@ -31,8 +33,10 @@ namespace quantd {
 // A weight of the group and what came with it. Views without bytes: not given.
 struct WeightInputs {
   WeightView weight;
-  WeightView fisher;    // [m, n]
-  WeightView gradient;  // [m, n]
+  WeightView fisher;                    // [m, n]
+  WeightView gradient;                  // [m, n]
+  const AdditiveCode* given = nullptr;  // FitKind::kGiven
+  absl::string_view state;              // of an interrupted solve (SolveWatch::OnState), or empty
 };
 
 // What a group is prepared from. Everything outlives the solver.
@@ -72,10 +76,12 @@ class GroupSolver {
   GroupSolver& operator=(const GroupSolver&) = delete;
 
   // `spec` is one of CandidatesOf the group's, or the baseline's. `stripe_rows` fixes the order of
-  // sums over the weight. The result must not outlive this.
+  // sums over the weight. The result must not outlive this. `watch` (may be null) is told how
+  // solves of whole weights go on.
   absl::StatusOr<std::unique_ptr<WeightSolver>> BeginWeight(const Spec& spec, int weight,
                                                             int64_t stripe_rows, Executor& executor,
-                                                            const CancelToken& cancel) const;
+                                                            const CancelToken& cancel,
+                                                            SolveWatch* watch = nullptr) const;
 
   // tr(A H A^T) with the undamped H, for rows `a` [rows, n] in the uploaded basis. Requires
   // has_energy().

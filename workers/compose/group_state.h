@@ -9,6 +9,7 @@
 #include "workers/calib/factor.h"
 #include "workers/compose/group_solver.h"
 #include "workers/compose/solve_scratch.h"
+#include "workers/solve/metric.h"
 #include "workers/transform/correction.h"
 #include "workers/transform/rotation.h"
 
@@ -27,6 +28,7 @@ struct GroupSolver::State {
   std::vector<float> hessian_blocks;  // clip search
   float tensor_scale = 1.0f;          // StorageKind::kE4M3, of all weights together
 
+  std::optional<Metric> metric;  // Solver::kBeam
   std::optional<Factor> factor;
   std::optional<Asymmetric> asymmetric;
   std::string no_factor;  // why the ladder failed; descent stands in then

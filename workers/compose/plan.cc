@@ -5,10 +5,16 @@
 
 #include "workers/core/shape.h"
 #include "workers/core/spec_counts.h"
+#include "workers/levels/additive.h"
+#include "workers/solve/additive.h"
 #include "workers/transform/rotation.h"
 
 namespace quantd {
 namespace {
+
+// F32 arrays of the size of codebooks and scales that a saved solve holds at most: themselves, the
+// gradient (F64, counts twice), the best so far, and Adam's three moments.
+constexpr uint64_t kUpdateCopies = 7;
 
 bool Sweeps(const Spec& spec) { return spec.solve.solver == Solver::kGptq; }
 
@@ -22,12 +28,14 @@ bool WholeColumns(const Spec& spec, int64_t m) {
   return spec.partition.per_ic() && spec.partition.GroupRows(m) == m;
 }
 
-// Rows that share anything: groups down columns, second-level scales, blocks of an output rotation.
+// Rows that share anything: groups down columns, patches, second-level scales, blocks of an output
+// rotation.
 int64_t RowGranule(const Spec& spec, int64_t m, int64_t granule) {
   int64_t rows = granule;
   const int64_t group = spec.partition.GroupRows(m);
   // One group of all rows is cut anywhere: every stripe reads the same parameters.
   if (group < m) rows = std::lcm(rows, group);
+  if (spec.levels.additive()) rows = std::lcm(rows, static_cast<int64_t>(spec.levels.out_group));
   if (spec.storage.kind == StorageKind::kInt) {
     rows = std::lcm(rows, static_cast<int64_t>(spec.storage.super_group));
   }
@@ -79,7 +87,8 @@ Stripes PlanStripes(const Spec& spec, int64_t m, int64_t n, int64_t granule, boo
   return {wanted, wanted};
 }
 
-double WeightFlops(const Spec& spec, int64_t m, int64_t n) {
+double WeightFlops(const Spec& spec, int64_t m, int64_t n, bool with_hessian) {
+  if (spec.levels.additive()) return AdditiveFlops(spec, m, n, with_hessian);
   const double mn = static_cast<double>(m) * static_cast<double>(n);
   double flops = mn * FitFlops(spec);
   if (spec.transform.correction != CorrectionKind::kNone) flops += 2 * mn * static_cast<double>(n);
@@ -138,6 +147,30 @@ uint64_t MeasureBytes(const Spec& spec, int64_t measure_rows, int64_t n, bool wi
   return bytes;
 }
 
+uint64_t WholeSolveBytes(const Spec& spec, int64_t m, int64_t n) {
+  return spec.levels.additive() ? AdditiveThreadBytes(spec, m, n) : 0;
+}
+
+uint64_t SharedBytes(const Spec& spec) {
+  if (!spec.levels.additive()) return 0;
+  const Levels& l = spec.levels;
+  return 4 * static_cast<uint64_t>(l.codebooks) * static_cast<uint64_t>(l.entries()) *
+         static_cast<uint64_t>(l.out_group) * static_cast<uint64_t>(l.in_group);
+}
+
+uint64_t StateBytes(const Spec& spec, int64_t m, int64_t n) {
+  if (spec.solve.solver != Solver::kBeam) return 0;
+  const AdditiveShape shape = AdditiveShape::Of(spec, m, n);
+  const uint64_t scales = static_cast<uint64_t>(shape.out_groups() * shape.scale_columns);
+  uint64_t bytes = 4096 + 2 * static_cast<uint64_t>(shape.codes());
+  // Codebooks and scales, with what an update carries from step to step.
+  bytes += 4 * kUpdateCopies * (static_cast<uint64_t>(shape.book_numbers()) + scales);
+  if (spec.storage.kind == StorageKind::kTable) {
+    bytes += scales + (static_cast<uint64_t>(4 * shape.out_groups()) << spec.storage.bits);
+  }
+  return bytes;
+}
+
 uint64_t GroupBytes(const Spec& spec, int64_t n) {
   const uint64_t square = static_cast<uint64_t>(n) * static_cast<uint64_t>(n);
   uint64_t bytes = 0;
@@ -151,7 +184,8 @@ uint64_t GroupBytes(const Spec& spec, int64_t n) {
   return bytes;
 }
 
-uint64_t WeightBytes(const Spec& spec, int64_t m, int64_t n) {
+uint64_t WeightBytes(const Spec& spec, int64_t m, int64_t n, bool with_hessian) {
+  if (spec.levels.additive()) return AdditiveBytes(spec, m, n, with_hessian) + SharedBytes(spec);
   // Codes and parameters stay from solving to measuring where the two are passes of their own.
   uint64_t bytes = 0;
   const uint64_t area = static_cast<uint64_t>(m) * static_cast<uint64_t>(n);

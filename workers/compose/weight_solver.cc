@@ -11,6 +11,7 @@
 #include "workers/exceptions/column_choice.h"
 #include "workers/exceptions/outlier_choice.h"
 #include "workers/fit/fit.h"
+#include "workers/solve/additive.h"
 
 namespace quantd {
 
@@ -23,6 +24,7 @@ struct WeightSolver::State {
   OutlierChoice outliers;
   double threshold = 0;
   std::optional<GroupFit> tensor_fit;  // Granularity::kTensor, scaled levels
+  AdditiveCode additive;               // additive levels; its books are moved to `shared`
 
   bool sweeps() const { return spec.solve.solver == Solver::kGptq && group->factor.has_value(); }
   // Parameters are found while the sweep goes on.
@@ -47,9 +49,11 @@ WeightSolver::~WeightSolver() = default;
 const Spec& WeightSolver::spec() const { return state_->spec; }
 const CodedShared& WeightSolver::shared() const { return state_->shared; }
 
-absl::StatusOr<std::unique_ptr<WeightSolver>> GroupSolver::BeginWeight(
-    const Spec& spec, int weight, int64_t stripe_rows, Executor& executor,
-    const CancelToken& cancel) const {
+absl::StatusOr<std::unique_ptr<WeightSolver>> GroupSolver::BeginWeight(const Spec& spec, int weight,
+                                                                       int64_t stripe_rows,
+                                                                       Executor& executor,
+                                                                       const CancelToken& cancel,
+                                                                       SolveWatch* watch) const {
   auto s = std::make_unique<WeightSolver::State>();
   const State& group = *state_;
   s->spec =
@@ -58,6 +62,16 @@ absl::StatusOr<std::unique_ptr<WeightSolver>> GroupSolver::BeginWeight(
   s->inputs = &group.inputs->weights[weight];
   const WeightView& view = s->inputs->weight;
   CodedShared& shared = s->shared;
+  if (spec.levels.additive()) {
+    QUANTD_ASSIGN_OR_RETURN(s->additive, SolveAdditive({.spec = &s->spec,
+                                                        .weight = view,
+                                                        .metric = &*group.metric,
+                                                        .given = s->inputs->given,
+                                                        .state = s->inputs->state},
+                                                       executor, cancel, watch));
+    shared.codebooks = std::move(s->additive.books);
+    return std::unique_ptr<WeightSolver>(new WeightSolver(std::move(s)));
+  }
 
   const bool transformed = spec.transform.any();
   if (transformed) shared.column_scale = group.column_scale;
@@ -227,10 +241,27 @@ class Stripe {
   RowFacts facts_;
 };
 
+// The stripe's part of a code that was found for the whole weight.
+void CopyAdditive(const AdditiveCode& code, Coded* io) {
+  const int64_t begin = io->row_begin / io->group_rows;
+  const auto part = [begin](const auto& whole, auto* to, int64_t per_group) {
+    std::copy_n(whole.begin() + begin * per_group, to->size(), to->begin());
+  };
+  part(code.codes, &io->book_codes, io->cols / io->levels.in_group * io->levels.codebooks);
+  part(code.scales, &io->scales, io->groups);
+  if (io->storage.kind != StorageKind::kTable) return;
+  part(code.scale_codes, &io->scale_codes, io->groups);
+  part(code.scale_tables, &io->super, int64_t{1} << io->storage.bits);
+}
+
 }  // namespace
 
 RowFacts WeightSolver::SolveRows(const float* w, Coded* io, SolveScratch* scratch,
                                  Executor& executor, const CancelToken& cancel) const {
+  if (state_->spec.levels.additive()) {
+    CopyAdditive(state_->additive, io);
+    return {};
+  }
   return Stripe(*state_, w, io, scratch, executor, cancel).Solve();
 }
 

@@ -53,6 +53,8 @@ class RowRounder {
         return RoundTables(w, codes);
       case LevelKind::kBinaryCoding:
         return RoundBinary(w, codes);
+      case LevelKind::kAdditive:
+        return;  // patches, not weights: see beam_search.h
     }
   }
 

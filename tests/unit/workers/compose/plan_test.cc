@@ -40,6 +40,30 @@ TEST(PlanTest, SecondLevelScalesStayInOneStripe) {
   EXPECT_EQ(PlanStripes(spec, 4096, 512, kGranule, true).solve_rows % 48, 0);
 }
 
+TEST(PlanTest, PatchesStayInOneStripe) {
+  Spec spec = (*FindMethod("aqlm"))->defaults();
+  for (const int out_group : {1, 2, 3, 12, 64}) {
+    spec.levels.out_group = out_group;
+    const Stripes s = PlanStripes(spec, 4096, 512, kGranule, true);
+    EXPECT_EQ(s.solve_rows % out_group, 0) << out_group;
+    EXPECT_EQ(s.measure_rows, s.solve_rows) << out_group;
+  }
+}
+
+TEST(PlanTest, AdditiveLevelsAreSolvedWholeAndLeaveStates) {
+  Spec spec = (*FindMethod("aqlm"))->defaults();
+  EXPECT_EQ(SharedBytes(spec), uint64_t{4} * 2 * 256 * 8);
+  const uint64_t codes = uint64_t{2} * 4096 * 512 * 2;
+  EXPECT_GT(StateBytes(spec, 4096, 4096), codes);
+  EXPECT_LT(StateBytes(spec, 4096, 4096), codes + (uint64_t{1} << 20));
+  EXPECT_GT(WholeSolveBytes(spec, 4096, 4096), 0u);
+  EXPECT_GT(WeightBytes(spec, 4096, 4096, true), WeightBytes(spec, 4096, 4096, false));
+  EXPECT_GT(WeightFlops(spec, 4096, 4096, true), WeightFlops(spec, 4096, 4096, false));
+  const Spec rtn = (*FindMethod("rtn"))->defaults();
+  EXPECT_EQ(StateBytes(rtn, 4096, 4096), 0u);
+  EXPECT_EQ(WholeSolveBytes(rtn, 4096, 4096), 0u);
+}
+
 TEST(PlanTest, BlocksOfAnOutputRotationStayInOneStripe) {
   const Spec spec = (*FindMethod("quarot"))->defaults();
   EXPECT_EQ(PlanStripes(spec, 4096, 512, kGranule, true).solve_rows % 256, 0);
@@ -48,9 +72,9 @@ TEST(PlanTest, BlocksOfAnOutputRotationStayInOneStripe) {
 
 TEST(PlanTest, WorkGrowsWithWhatASpecAsksFor) {
   Spec spec = (*FindMethod("gptq"))->defaults();
-  const double plain = WeightFlops(spec, 1024, 1024);
+  const double plain = WeightFlops(spec, 1024, 1024, true);
   spec.solve.descent_passes = 2;
-  EXPECT_GT(WeightFlops(spec, 1024, 1024), 2 * plain);
+  EXPECT_GT(WeightFlops(spec, 1024, 1024, true), 2 * plain);
   EXPECT_EQ(GroupFlops((*FindMethod("rtn"))->defaults(), 1024), 0);
   EXPECT_GT(GroupFlops((*FindMethod("qep"))->defaults(), 1024), GroupFlops(spec, 1024));
   EXPECT_GE(GroupBytes((*FindMethod("qep"))->defaults(), 1024), uint64_t{4} << 20);

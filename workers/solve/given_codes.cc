@@ -1,0 +1,147 @@
+#include "workers/solve/given_codes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+#include "workers/core/float16.h"
+#include "workers/core/shape.h"
+#include "workers/core/spec_counts.h"
+#include "workers/linalg/entry_scan.h"
+
+namespace quantd {
+namespace {
+
+// Weights that one thread takes at a time.
+constexpr int64_t kTileWeights = int64_t{1} << 18;
+
+absl::Status RoundAll(absl::string_view what, std::vector<float>* values) {
+  for (size_t i = 0; i < values->size(); ++i) {
+    const float rounded = FromF16(ToF16((*values)[i]));
+    if (!std::isfinite(rounded)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(what, " ", i, " is ", (*values)[i], ", beyond the numbers of f16"));
+    }
+    (*values)[i] = rounded;
+  }
+  return absl::OkStatus();
+}
+
+// Calls take(out group, its weights [out_group, n]) for all of them, on several threads.
+template <typename F>
+absl::Status ForOutGroups(const AdditiveShape& shape, const WeightView& weight, Executor& executor,
+                          const CancelToken& cancel, F take) {
+  const int64_t weights = shape.out_group * shape.n;
+  const int64_t tile = std::max<int64_t>(1, kTileWeights / weights);
+  executor.ParallelFor(CeilDiv(shape.out_groups(), tile), [&](int64_t t) {
+    const int64_t begin = t * tile, count = std::min(tile, shape.out_groups() - begin);
+    std::vector<float> w(count * weights);
+    weight.ReadRows(begin * shape.out_group, count * shape.out_group, w.data());
+    for (int64_t i = 0; i < count && !cancel.cancelled(); ++i) {
+      take(begin + i, w.data() + i * weights);
+    }
+  });
+  return cancel.Check();
+}
+
+// Entries of every codebook with one entry in each column [M, patch, 2^B], and |entry|^2 [M, 2^B].
+struct ScanBooks {
+  std::vector<float> entries_t, squares;
+
+  ScanBooks(const AdditiveShape& shape, const std::vector<float>& books)
+      : entries_t(books.size()), squares(shape.codebooks * shape.entries) {
+    const int64_t patch = shape.patch();
+    for (int64_t m = 0; m < shape.codebooks; ++m) {
+      for (int64_t c = 0; c < shape.entries; ++c) {
+        const float* entry = books.data() + (m * shape.entries + c) * patch;
+        double square = 0;
+        for (int64_t i = 0; i < patch; ++i) {
+          entries_t[(m * patch + i) * shape.entries + c] = entry[i];
+          square += static_cast<double>(entry[i]) * entry[i];
+        }
+        squares[m * shape.entries + c] = static_cast<float>(square);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+absl::Status RoundToStored(AdditiveCode* code) {
+  if (absl::Status s = RoundAll("codebook number", &code->books); !s.ok()) return s;
+  if (absl::Status s = RoundAll("scale", &code->scale_tables); !s.ok()) return s;
+  // Entries of a table and the scales that name them round alike.
+  return RoundAll("scale", &code->scales);
+}
+
+absl::Status NearestCodes(const AdditiveShape& shape, const WeightView& weight, Executor& executor,
+                          const CancelToken& cancel, AdditiveCode* code) {
+  const ScanBooks scan(shape, code->books);
+  const EntryScanKernels& kernels = ActiveEntryScan();
+  const int64_t patch = shape.patch(), patches = shape.in_groups();
+  code->codes.resize(shape.codes());
+  return ForOutGroups(shape, weight, executor, cancel, [&](int64_t i, const float* w) {
+    std::vector<float> rest(patches * patch), score(patches);
+    std::vector<int32_t> best(patches);
+    for (int64_t j = 0; j < patches; ++j) {
+      const float s = code->scales[i * shape.scale_columns + (shape.scale_columns > 1 ? j : 0)];
+      for (int64_t a = 0; a < shape.out_group; ++a) {
+        for (int64_t b = 0; b < shape.in_group; ++b) {
+          const float value = w[a * shape.n + j * shape.in_group + b];
+          rest[j * patch + a * shape.in_group + b] = s != 0 ? value / s : 0;
+        }
+      }
+    }
+    for (int64_t m = 0; m < shape.codebooks; ++m) {
+      std::fill(best.begin(), best.end(), -1);
+      kernels.best(scan.entries_t.data() + m * patch * shape.entries,
+                   scan.squares.data() + m * shape.entries, shape.entries, patch, rest.data(),
+                   nullptr, patches, best.data(), score.data());
+      for (int64_t j = 0; j < patches; ++j) {
+        code->codes[(i * patches + j) * shape.codebooks + m] = static_cast<uint16_t>(best[j]);
+        const float* entry = code->books.data() + (m * shape.entries + best[j]) * patch;
+        for (int64_t x = 0; x < patch; ++x) rest[j * patch + x] -= entry[x];
+      }
+    }
+  });
+}
+
+absl::StatusOr<std::vector<uint8_t>> FarthestPatches(const AdditiveShape& shape,
+                                                     const WeightView& weight,
+                                                     const AdditiveCode& code, double share,
+                                                     Executor& executor,
+                                                     const CancelToken& cancel) {
+  const int64_t patches = shape.in_groups(), total = shape.out_groups() * patches;
+  std::vector<float> distance(total);
+  const absl::Status status =
+      ForOutGroups(shape, weight, executor, cancel, [&](int64_t i, const float* w) {
+        std::vector<float> decoded(shape.out_group * shape.n);
+        DecodeOutGroup(shape, code.books.data(), code.codes.data() + i * patches * shape.codebooks,
+                       code.scales.data() + i * shape.scale_columns, decoded.data());
+        for (int64_t j = 0; j < patches; ++j) {
+          double sum = 0;
+          for (int64_t a = 0; a < shape.out_group; ++a) {
+            for (int64_t b = 0; b < shape.in_group; ++b) {
+              const int64_t at = a * shape.n + j * shape.in_group + b;
+              const double d = static_cast<double>(w[at]) - decoded[at];
+              sum += d * d;
+            }
+          }
+          distance[i * patches + j] = static_cast<float>(sum);
+        }
+      });
+  if (!status.ok()) return status;
+  std::vector<int64_t> order(total);
+  std::iota(order.begin(), order.end(), 0);
+  const int64_t count = std::max<int64_t>(1, ShareOf(share, total));
+  std::nth_element(order.begin(), order.begin() + count - 1, order.end(),
+                   [&](int64_t a, int64_t b) {
+                     return distance[a] != distance[b] ? distance[a] > distance[b] : a < b;
+                   });
+  std::vector<uint8_t> free(total, 0);
+  for (int64_t k = 0; k < count; ++k) free[order[k]] = 1;
+  return free;
+}
+
+}  // namespace quantd
