@@ -132,8 +132,9 @@ TEST_F(ServiceTest, CapabilitiesNameMethodsLayoutsAndLimits) {
     EXPECT_GE(method.defaults().levels().bits(), 2u) << method.name();
     if (!method.reading().empty()) readings.push_back(method.reading());
   }
-  EXPECT_EQ(methods.size(), 30u);
-  EXPECT_THAT(methods, IsSupersetOf({"rtn", "gptq", "adadim-gptq", "spqr", "mxfp4", "wkv"}));
+  EXPECT_EQ(methods.size(), 31u);
+  EXPECT_THAT(methods,
+              IsSupersetOf({"rtn", "gptq", "adadim-gptq", "spqr", "mxfp4", "wkv", "aqlm"}));
   EXPECT_FALSE(readings.empty());
   std::vector<int> layouts;
   for (int v = 1; v <= v1::Layout_MAX; ++v) layouts.push_back(v);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "workers/core/shape.h"
 #include "workers/core/status_macros.h"
+#include "workers/engine/check_additive.h"
 #include "workers/methods/check.h"
 #include "workers/transform/rotation.h"
 
@@ -58,6 +59,7 @@ absl::Status CheckWeight(const QuantizeJob& job, const TensorDecl& t, const Layo
   }
   for (const Spec& spec : candidates) {
     QUANTD_RETURN_IF_ERROR(CheckShape(spec, t.name, m, n));
+    QUANTD_RETURN_IF_ERROR(CheckAdditiveStart(spec, t.name, m, n));
     const absl::Status accepts = layout.Accepts(spec, m, n);
     if (!accepts.ok()) {
       return absl::Status(accepts.code(),
@@ -112,15 +114,49 @@ int* SlotOf(Role role, QuantizeShape* shape) {
       return &shape->cross_moment;
     case Role::kRotationSigns:
       return &shape->rotation_signs;
+    case Role::kCheckpoint:
+      return &shape->checkpoint;
     default:
       return nullptr;
   }
 }
 
+// Where a tensor that each weight may have one of is noted; null for the other roles.
+std::vector<int>* SlotsOf(Role role, QuantizeShape* shape) {
+  switch (role) {
+    case Role::kFisher:
+      return &shape->fisher;
+    case Role::kGradient:
+      return &shape->gradient;
+    case Role::kCodebooks:
+      return &shape->codebooks;
+    case Role::kScales:
+      return &shape->scales;
+    case Role::kCodes:
+      return &shape->codes;
+    default:
+      return nullptr;
+  }
+}
+
+absl::Status CheckDType(const TensorDecl& t) {
+  if (t.role == Role::kCheckpoint) return CheckCheckpoint(t);
+  if (t.role == Role::kCodes) {
+    for (const DType dtype : {DType::kI8, DType::kU8, DType::kI16, DType::kU16, DType::kI32}) {
+      if (t.dtype == dtype) return absl::OkStatus();
+    }
+    return Invalid(absl::StrCat("tensor '", t.name, "': dtype ", DTypeName(t.dtype),
+                                " is not I8, U8, I16, U16 or I32"));
+  }
+  if (IsRealDType(t.dtype)) return absl::OkStatus();
+  return Invalid(absl::StrCat("tensor '", t.name, "': dtype ", DTypeName(t.dtype),
+                              " is not F32, F16 or BF16"));
+}
+
 absl::Status NoteStatistic(const QuantizeJob& job, int index, QuantizeShape* shape) {
   const TensorDecl& t = job.tensors[index];
   int* slot = SlotOf(t.role, shape);
-  const bool of_weight = t.role == Role::kFisher || t.role == Role::kGradient;
+  const bool of_weight = SlotsOf(t.role, shape) != nullptr;
   if ((slot == nullptr && !of_weight) || !UsesRole(job.spec, t.role)) {
     return Invalid(absl::StrCat("tensor '", t.name, "': role ", RoleName(t.role),
                                 " is of no use to method ", job.spec.method));
@@ -155,7 +191,7 @@ absl::Status NoteWeight(const TensorDecl& t, int index, std::set<std::string>* m
   return absl::OkStatus();
 }
 
-// Finds the weight that a FISHER or GRADIENT belongs to.
+// Finds the weight that a FISHER, GRADIENT, CODEBOOKS ... belongs to.
 absl::Status MatchToWeight(const QuantizeJob& job, int index, QuantizeShape* shape) {
   const TensorDecl& t = job.tensors[index];
   size_t w = 0;
@@ -169,10 +205,12 @@ absl::Status MatchToWeight(const QuantizeJob& job, int index, QuantizeShape* sha
                                 shape->weights.size(), " weights it is"));
   }
   const TensorDecl& weight = job.tensors[shape->weights[w]];
-  if (t.shape != weight.shape) {
+  if (IsGivenCode(t.role)) {
+    QUANTD_RETURN_IF_ERROR(CheckGivenShape(job.spec, t, weight));
+  } else if (t.shape != weight.shape) {
     return WrongShape(t, absl::StrCat(ShapeString(weight.shape), " of '", weight.name, "'"));
   }
-  int& slot = (t.role == Role::kFisher ? shape->fisher : shape->gradient)[w];
+  int& slot = (*SlotsOf(t.role, shape))[w];
   if (slot >= 0) {
     return Invalid(absl::StrCat("tensor '", t.name, "': '", weight.name, "' has a ",
                                 RoleName(t.role), " already"));
@@ -209,6 +247,8 @@ absl::Status CheckRequired(const QuantizeJob& job, const QuantizeShape& shape) {
     for (size_t w = 0; w < shape.weights.size(); ++w) {
       if (role == Role::kFisher && shape.fisher[w] < 0) return missing("FISHER", w);
       if (role == Role::kGradient && shape.gradient[w] < 0) return missing("GRADIENT", w);
+      if (role == Role::kCodebooks && shape.codebooks[w] < 0) return missing("CODEBOOKS", w);
+      if (role == Role::kScales && shape.scales[w] < 0) return missing("SCALES", w);
     }
   }
   return absl::OkStatus();
@@ -218,6 +258,7 @@ absl::Status CheckRequired(const QuantizeJob& job, const QuantizeShape& shape) {
 
 absl::Status CheckShape(const Spec& spec, const std::string& name, int64_t m, int64_t n) {
   QUANTD_RETURN_IF_ERROR(CheckTail(spec, name, m, n));
+  QUANTD_RETURN_IF_ERROR(CheckPatches(spec, name, m, n));
   return CheckRotation(spec, name, m, n);
 }
 
@@ -243,7 +284,8 @@ absl::Status CheckDeclarations(const std::string& id, const std::vector<TensorDe
     }
     for (int64_t d : t.shape) {
       if (d > limits.max_dimension &&
-          !(t.shape.size() == 1 && t.role == Role::kHessian)) {  // a triangle is long by nature
+          // a triangle and a state are long by nature
+          !(t.shape.size() == 1 && (t.role == Role::kHessian || t.role == Role::kCheckpoint))) {
         return absl::OutOfRangeError(absl::StrCat("tensor '", t.name, "': shape ",
                                                   ShapeString(t.shape), " passes the limit of ",
                                                   limits.max_dimension, " a dimension"));
@@ -264,26 +306,28 @@ absl::StatusOr<QuantizeShape> CheckQuantize(const QuantizeJob& job, const Layout
                                             const JobLimits& limits) {
   QUANTD_RETURN_IF_ERROR(CheckDeclarations(job.id, job.tensors, limits));
   QUANTD_RETURN_IF_ERROR(CheckSpec(job.spec));
+  if (job.checkpoint_seconds < 0) {
+    return Invalid(absl::StrCat("checkpoint_seconds: ", job.checkpoint_seconds, " is below 0"));
+  }
   QuantizeShape shape;
   std::set<std::string> modules;
   for (int i = 0; i < static_cast<int>(job.tensors.size()); ++i) {
     const TensorDecl& t = job.tensors[i];
-    if (!IsRealDType(t.dtype)) {
-      return Invalid(absl::StrCat("tensor '", t.name, "': dtype ", DTypeName(t.dtype),
-                                  " is not F32, F16 or BF16"));
-    }
+    QUANTD_RETURN_IF_ERROR(CheckDType(t));
     QUANTD_RETURN_IF_ERROR(t.role == Role::kWeight ? NoteWeight(t, i, &modules, &shape)
                                                    : NoteStatistic(job, i, &shape));
   }
   if (shape.weights.empty()) return Invalid("tensors: no WEIGHT declared");
-  shape.fisher.assign(shape.weights.size(), -1);
-  shape.gradient.assign(shape.weights.size(), -1);
+  for (std::vector<int>* slots :
+       {&shape.fisher, &shape.gradient, &shape.codebooks, &shape.scales, &shape.codes}) {
+    slots->assign(shape.weights.size(), -1);
+  }
   for (int i : shape.weights) QUANTD_RETURN_IF_ERROR(CheckWeight(job, job.tensors[i], layout));
   for (int i = 0; i < static_cast<int>(job.tensors.size()); ++i) {
     const Role role = job.tensors[i].role;
-    if (role == Role::kFisher || role == Role::kGradient) {
+    if (SlotsOf(role, &shape) != nullptr) {
       QUANTD_RETURN_IF_ERROR(MatchToWeight(job, i, &shape));
-    } else if (role != Role::kWeight) {
+    } else if (role != Role::kWeight && role != Role::kCheckpoint) {
       QUANTD_RETURN_IF_ERROR(CheckStatistics(job.tensors[i], shape.n));
     }
   }

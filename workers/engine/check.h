@@ -16,12 +16,14 @@ namespace quantd {
 // none.
 struct QuantizeShape {
   std::vector<int> weights;
-  std::vector<int> fisher, gradient;  // by weight
-  int statistics = -1;                // HESSIAN or ACTIVATIONS
+  std::vector<int> fisher, gradient;          // by weight
+  std::vector<int> codebooks, scales, codes;  // by weight
+  int statistics = -1;                        // HESSIAN or ACTIVATIONS
   int token_weight = -1;
   int abs_mean = -1, abs_max = -1;
   int cross_moment = -1;
   int rotation_signs = -1;
+  int checkpoint = -1;
   int64_t n = 0;  // columns, shared by all weights
 };
 
@@ -29,12 +31,12 @@ struct QuantizeShape {
 absl::Status CheckDeclarations(const std::string& id, const std::vector<TensorDecl>& tensors,
                                const JobLimits& limits);
 
-// OK if the groups and the rotation of `spec` fit an m x n weight; INVALID_ARGUMENT naming the
-// tensor otherwise.
+// OK if the groups, patches and the rotation of `spec` fit an m x n weight; INVALID_ARGUMENT naming
+// the tensor otherwise.
 absl::Status CheckShape(const Spec& spec, const std::string& name, int64_t m, int64_t n);
 
-// Roles, shapes that belong together, the spec against each weight and layout, statistics that the
-// spec needs (FAILED_PRECONDITION).
+// Roles, shapes that belong together, the spec against each weight and layout, statistics and given
+// codebooks that the spec needs (FAILED_PRECONDITION).
 absl::StatusOr<QuantizeShape> CheckQuantize(const QuantizeJob& job, const Layout& layout,
                                             const JobLimits& limits);
 

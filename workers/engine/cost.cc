@@ -7,6 +7,7 @@
 #include "workers/calib/hessian.h"
 #include "workers/compose/plan.h"
 #include "workers/core/shape.h"
+#include "workers/levels/additive.h"
 #include "workers/linalg/blas.h"
 #include "workers/methods/check.h"
 
@@ -39,6 +40,17 @@ double GemmRate() {
 // Engine's own arrays for one stripe: source rows, decoded rows, two sets of codes, parameters.
 uint64_t StripeBytes(const Spec& spec, int64_t m, int64_t rows, int64_t n) {
   const uint64_t area = static_cast<uint64_t>(rows) * static_cast<uint64_t>(n);
+  if (spec.levels.additive()) {
+    const AdditiveShape shape = AdditiveShape::Of(spec, rows, n);
+    const uint64_t per_scale = spec.storage.kind == StorageKind::kTable ? 5 : 4;
+    uint64_t coded = 2 * static_cast<uint64_t>(shape.codes()) +
+                     per_scale * static_cast<uint64_t>(shape.out_groups() * shape.scale_columns);
+    if (spec.storage.kind == StorageKind::kTable) {
+      coded += static_cast<uint64_t>(4 * shape.out_groups()) << spec.storage.bits;
+    }
+    // The baseline's codes and its scales beside the decoded rows.
+    return area * (4 + 4 + 1) + area / 8 + 2 * coded;
+  }
   const uint64_t per_group = 12 + 4 * static_cast<uint64_t>(spec.levels.table_numbers());
   const uint64_t groups = static_cast<uint64_t>(CeilDiv(rows, spec.partition.GroupRows(m))) *
                           static_cast<uint64_t>(spec.partition.GroupsPerRow(n));
@@ -68,8 +80,8 @@ WeightCost CostOf(const Spec& asked, const Layout& layout, int64_t m, int64_t n,
   const std::vector<Spec> candidates = CandidatesOf(asked, m, n);
   for (const Spec& spec : candidates) {
     cost.output = std::max(cost.output, PackedBytes(layout, spec, m, n));
-    cost.working = std::max(cost.working, WeightBytes(spec, m, n));
-    cost.flops += WeightFlops(spec, m, n);
+    cost.working = std::max(cost.working, WeightBytes(spec, m, n, has_h) + SharedBytes(spec));
+    cost.flops += WeightFlops(spec, m, n, has_h);
     // Energies of W and of the baseline's error; the sweep has its own at hand. Through a factor
     // each costs half a product with H.
     if (has_h) cost.flops += (spec.solve.solver == Solver::kGptq ? 2.0 : 4.0) * product;
@@ -86,6 +98,7 @@ WeightCost CostOf(const Spec& asked, const Layout& layout, int64_t m, int64_t n,
     cost.scratch =
         std::max(cost.scratch, rows == m && rows > part ? std::max(solve, measure * width)
                                                         : (solve + measure) * width);
+    cost.scratch = std::max(cost.scratch, WholeSolveBytes(spec, m, n) * width);
   }
   if (candidates.size() > 1) cost.working += cost.output;
   return cost;
@@ -100,7 +113,8 @@ uint64_t UploadPeak(const QuantizeJob& job, const QuantizeShape& shape) {
       bytes += 8 * square + 4 * static_cast<uint64_t>(shape.n) * HessianAccumulator::kBlockRows;
     } else if (i == shape.statistics) {
       bytes += 4 * square;
-    } else if (t.role == Role::kWeight || t.role == Role::kFisher || t.role == Role::kGradient) {
+    } else if (t.role == Role::kWeight || t.role == Role::kFisher || t.role == Role::kGradient ||
+               t.role == Role::kCodes || t.role == Role::kCheckpoint) {
       bytes += *CheckedBytes(t.shape, t.dtype, t.name);
     } else {
       bytes += *CheckedBytes(t.shape, DType::kF32, t.name);
@@ -116,6 +130,24 @@ uint64_t HeldFor(const QuantizeJob& job, const QuantizeShape& shape, size_t w) {
     if (i < 0) continue;
     const TensorDecl& t = job.tensors[i];
     bytes += *CheckedBytes(t.shape, t.dtype, t.name);
+  }
+  for (const int i : {shape.codebooks[w], shape.scales[w]}) {
+    if (i >= 0) bytes += *CheckedBytes(job.tensors[i].shape, DType::kF32, "");
+  }
+  if (shape.codes[w] >= 0) {
+    bytes += *CheckedBytes(job.tensors[shape.codes[w]].shape, DType::kU16, "");
+  }
+  return bytes;
+}
+
+// States of the job in the making: each weight's own, one that was put together, and one that is
+// still being sent.
+uint64_t HeldStates(const QuantizeJob& job, const QuantizeShape& shape) {
+  uint64_t bytes = 0;
+  if (shape.checkpoint >= 0) bytes += job.tensors[shape.checkpoint].shape[0];
+  if (job.checkpoint_seconds == 0) return bytes;
+  for (const int i : shape.weights) {
+    bytes += 3 * StateBytes(job.spec, job.tensors[i].shape[0], shape.n);
   }
   return bytes;
 }
@@ -150,7 +182,7 @@ Cost QuantizeCost(const QuantizeJob& job, const Layout& layout, const QuantizeSh
     run = std::max(run, held + cost.output_bytes + one.working);
     held -= HeldFor(job, shape, w);
   }
-  run += (has_h ? 4 * square : 0) + GroupBytes(job.spec, n) + scratch;
+  run += (has_h ? 4 * square : 0) + GroupBytes(job.spec, n) + scratch + HeldStates(job, shape);
   cost.peak_bytes = std::max(UploadPeak(job, shape), run) + kFrameBytes;
   cost.seconds = Seconds(cost.flops, 4.0 * static_cast<double>(elements), width);
   return cost;
@@ -158,12 +190,13 @@ Cost QuantizeCost(const QuantizeJob& job, const Layout& layout, const QuantizeSh
 
 Cost DequantizeCost(const DequantizeJob& job, const Layout& layout, int width) {
   Cost cost;
-  uint64_t scratch = 0;
+  uint64_t scratch = 0, shared = 0;
   for (const TensorDecl& t : job.tensors)
     cost.input_bytes += *CheckedBytes(t.shape, t.dtype, t.name);
   for (const PackedWeight& w : job.weights) {
     cost.output_bytes += static_cast<uint64_t>(w.rows) * static_cast<uint64_t>(w.cols) *
                          DTypeBytes(job.output_dtype);
+    shared = std::max(shared, SharedBytes(w.spec));
     scratch = std::max(
         scratch,
         StripeBytes(
@@ -171,8 +204,8 @@ Cost DequantizeCost(const DequantizeJob& job, const Layout& layout, int width) {
             PlanStripes(w.spec, w.rows, w.cols, layout.StripeGranule(w.spec), false).measure_rows,
             w.cols));
   }
-  cost.peak_bytes =
-      cost.input_bytes + cost.output_bytes + scratch * static_cast<uint64_t>(width) + kFrameBytes;
+  cost.peak_bytes = cost.input_bytes + cost.output_bytes + shared +
+                    scratch * static_cast<uint64_t>(width) + kFrameBytes;
   cost.seconds = Seconds(0, static_cast<double>(cost.output_bytes), width);
   return cost;
 }

@@ -60,6 +60,7 @@ struct RunContext {
   Executor* executor = nullptr;
   const CancelToken* cancel = nullptr;
   ProgressSink* progress = nullptr;
+  StateSink* states = nullptr;  // may be null: no states are wanted
 };
 
 // A job between its header and its result. Create() validates everything that can be known without
@@ -85,7 +86,8 @@ class Job : public TensorSink {
   virtual absl::Status Begin(const RunContext& context) = 0;
 
   // Does the work and releases inputs as it goes. Per-weight trouble is an Outcome in the report,
-  // not a status; statistics that cannot be used at all are INVALID_ARGUMENT; CANCELLED and
+  // not a status; statistics and given codes that cannot be used at all are INVALID_ARGUMENT, so is
+  // a damaged CHECKPOINT, and one of another request is FAILED_PRECONDITION; CANCELLED and
   // DEADLINE_EXCEEDED come from the token, within 100 ms.
   virtual absl::StatusOr<JobResult> Run(const RunContext& context) = 0;
 };

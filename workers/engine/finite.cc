@@ -37,4 +37,30 @@ absl::StatusOr<WeightExtent> ExtentOf(const WeightView& weight, Executor& execut
   return extent;
 }
 
+absl::StatusOr<PatchNorm> LargestPatchNorm(const WeightView& weight, int64_t rows, int64_t columns,
+                                           Executor& executor, const CancelToken& cancel) {
+  const int64_t bands = weight.m / rows, patches = weight.n / columns;
+  std::vector<PatchNorm> parts(bands);
+  executor.ParallelFor(bands, [&](int64_t b) {
+    if (cancel.cancelled()) return;
+    std::vector<float> row(weight.n);
+    std::vector<double> square(patches, 0.0);
+    for (int64_t r = 0; r < rows; ++r) {
+      weight.ReadRows(b * rows + r, 1, row.data());
+      for (int64_t p = 0; p < patches; ++p) {
+        double sum = 0;
+        for (int64_t k = p * columns; k < (p + 1) * columns; ++k) {
+          sum += static_cast<double>(row[k]) * row[k];
+        }
+        square[p] += sum;
+      }
+    }
+    const int64_t at = std::max_element(square.begin(), square.end()) - square.begin();
+    parts[b] = {std::sqrt(square[at]), b * rows, at * columns};
+  });
+  QUANTD_RETURN_IF_ERROR(cancel.Check());
+  return *std::max_element(parts.begin(), parts.end(),
+                           [](const PatchNorm& a, const PatchNorm& b) { return a.norm < b.norm; });
+}
+
 }  // namespace quantd

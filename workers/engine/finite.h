@@ -1,4 +1,4 @@
-// Weights that hold NaN or infinity, found before anything is fitted to them.
+// Weights that hold what no solver can take, found before anything is fitted to them.
 #pragma once
 
 #include <cstdint>
@@ -18,5 +18,16 @@ struct WeightExtent {
 // One pass over the weight. Errors of the token.
 absl::StatusOr<WeightExtent> ExtentOf(const WeightView& weight, Executor& executor,
                                       const CancelToken& cancel);
+
+// |w| of the patch of rows x columns weights where it is largest, and its first element.
+struct PatchNorm {
+  double norm = 0;
+  int64_t row = 0;
+  int64_t column = 0;
+};
+
+// `rows` divides the weight's rows, `columns` its columns. Errors of the token.
+absl::StatusOr<PatchNorm> LargestPatchNorm(const WeightView& weight, int64_t rows, int64_t columns,
+                                           Executor& executor, const CancelToken& cancel);
 
 }  // namespace quantd

@@ -8,9 +8,15 @@
 #include "absl/strings/str_cat.h"
 #include "workers/core/shape.h"
 #include "workers/core/status_macros.h"
+#include "workers/engine/given_code.h"
 #include "workers/methods/check.h"
 
 namespace quantd {
+
+bool JobIntake::StaysRaw(Role role) {
+  return role == Role::kWeight || role == Role::kFisher || role == Role::kGradient ||
+         role == Role::kCodes || role == Role::kCheckpoint;
+}
 
 absl::Status JobIntake::Begin() {
   raw_.resize(job_.tensors.size());
@@ -22,7 +28,7 @@ absl::Status JobIntake::Begin() {
       if (t.role == Role::kActivations && job_.spec.transform.scaling != ScalingKind::kNone) {
         statistics_->CollectChannels();
       }
-    } else if (t.role == Role::kWeight || t.role == Role::kFisher || t.role == Role::kGradient) {
+    } else if (StaysRaw(t.role)) {
       QUANTD_ASSIGN_OR_RETURN(const uint64_t bytes, CheckedBytes(t.shape, t.dtype, t.name));
       QUANTD_ASSIGN_OR_RETURN(raw_[i], Buffer::AllocateUnfilled(bytes));
     } else {
@@ -58,6 +64,43 @@ WeightView JobIntake::ViewOf(int index) const {
   if (index < 0) return {};
   const TensorDecl& t = job_.tensors[index];
   return {t.dtype, raw_[index].data(), t.shape[0], t.shape[1]};
+}
+
+absl::string_view JobIntake::checkpoint() const {
+  if (shape_.checkpoint < 0) return {};
+  const Buffer& bytes = raw_[shape_.checkpoint];
+  return {reinterpret_cast<const char*>(bytes.data()), static_cast<size_t>(bytes.size())};
+}
+
+absl::StatusOr<std::unique_ptr<AdditiveCode>> JobIntake::TakeGiven(size_t w, Executor& executor,
+                                                                   const CancelToken& cancel) {
+  if (shape_.codebooks[w] < 0) return nullptr;
+  auto given = std::make_unique<AdditiveCode>();
+  const auto take = [&](int index, std::vector<float>* out) {
+    const absl::Span<const float> values = floats_[index]->values();
+    const absl::Status status = CheckStorableF16(job_.tensors[index], values);
+    out->assign(values.begin(), values.end());
+    floats_[index].reset();
+    return status;
+  };
+  QUANTD_RETURN_IF_ERROR(take(shape_.codebooks[w], &given->books));
+  QUANTD_RETURN_IF_ERROR(take(shape_.scales[w], &given->scales));
+  const TensorDecl& weight = job_.tensors[shape_.weights[w]];
+  const AdditiveShape shape = AdditiveShape::Of(job_.spec, weight.shape[0], weight.shape[1]);
+  if (static_cast<int64_t>(given->scales.size()) < shape.out_groups() * shape.scale_columns) {
+    // One scale an out group serves all of its patches.
+    std::vector<float> each;
+    each.reserve(shape.out_groups() * shape.scale_columns);
+    for (const float s : given->scales) each.insert(each.end(), shape.scale_columns, s);
+    given->scales = std::move(each);
+  }
+  if (const int codes = shape_.codes[w]; codes >= 0) {
+    QUANTD_RETURN_IF_ERROR(ReadCodes(
+        job_.tensors[codes], {raw_[codes].data(), static_cast<size_t>(raw_[codes].size())},
+        job_.spec.levels.codebook_bits, executor, cancel, &given->codes));
+    raw_[codes] = Buffer();
+  }
+  return given;
 }
 
 absl::Status JobIntake::CheckImportance(int index, Executor& executor,
@@ -125,8 +168,12 @@ absl::StatusOr<GroupInputs> JobIntake::Finish(Executor& executor, const CancelTo
   for (size_t w = 0; w < shape_.weights.size(); ++w) {
     QUANTD_RETURN_IF_ERROR(CheckImportance(shape_.fisher[w], executor, cancel));
     QUANTD_RETURN_IF_ERROR(CheckImportance(shape_.gradient[w], executor, cancel));
-    inputs.weights.push_back(
-        {ViewOf(shape_.weights[w]), ViewOf(shape_.fisher[w]), ViewOf(shape_.gradient[w])});
+    QUANTD_ASSIGN_OR_RETURN(std::unique_ptr<AdditiveCode> given, TakeGiven(w, executor, cancel));
+    given_.push_back(std::move(given));
+    inputs.weights.push_back({.weight = ViewOf(shape_.weights[w]),
+                              .fisher = ViewOf(shape_.fisher[w]),
+                              .gradient = ViewOf(shape_.gradient[w]),
+                              .given = given_.back().get()});
   }
   return inputs;
 }
@@ -135,6 +182,7 @@ void JobIntake::Release(int w) {
   raw_[shape_.weights[w]] = Buffer();
   if (shape_.fisher[w] >= 0) raw_[shape_.fisher[w]] = Buffer();
   if (shape_.gradient[w] >= 0) raw_[shape_.gradient[w]] = Buffer();
+  given_[w].reset();
 }
 
 }  // namespace quantd

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "workers/compose/group_solver.h"
 #include "workers/core/buffer.h"
@@ -14,11 +15,12 @@
 #include "workers/core/job.h"
 #include "workers/engine/check.h"
 #include "workers/engine/intake.h"
+#include "workers/levels/additive.h"
 
 namespace quantd {
 
-// Weights, FISHER and GRADIENT stay as they came; H is folded while chunks arrive; the rest becomes
-// F32.
+// Weights, FISHER, GRADIENT and CHECKPOINT stay as they came; H is folded while chunks arrive;
+// CODES become indices; the rest becomes F32.
 class JobIntake {
  public:
   // `job` and `shape` outlive it.
@@ -32,8 +34,11 @@ class JobIntake {
   absl::Status Write(int index, uint64_t offset, absl::Span<const std::byte> bytes,
                      Executor& executor, const CancelToken& cancel);
 
-  // Checks the statistics and hands out views; call once, after the last Write. Errors name the
-  // tensor, the index and the value.
+  // The CHECKPOINT as it came; empty without. Complete after the last Write; lives as long as this.
+  absl::string_view checkpoint() const;
+
+  // Checks statistics and given codes and hands out views; call once, after the last Write. Errors
+  // name the tensor, the index and the value.
   absl::StatusOr<GroupInputs> Finish(Executor& executor, const CancelToken& cancel);
 
   // Rows of X seen, 0 for a given H.
@@ -43,6 +48,10 @@ class JobIntake {
   void Release(int w);
 
  private:
+  static bool StaysRaw(Role role);
+  // null unless the weight's codebooks are given. Frees what it is made from.
+  absl::StatusOr<std::unique_ptr<AdditiveCode>> TakeGiven(size_t w, Executor& executor,
+                                                          const CancelToken& cancel);
   absl::Status CheckImportance(int index, Executor& executor, const CancelToken& cancel) const;
   WeightView ViewOf(int index) const;
 
@@ -50,6 +59,7 @@ class JobIntake {
   const QuantizeShape& shape_;
   std::vector<Buffer> raw_;                           // by tensor index
   std::vector<std::unique_ptr<FloatIntake>> floats_;  // by tensor index
+  std::vector<std::unique_ptr<AdditiveCode>> given_;  // by weight
   std::unique_ptr<HessianIntake> statistics_;
   std::unique_ptr<Hessian> hessian_;
   bool activations_begun_ = false;

@@ -1,6 +1,5 @@
-#include <algorithm>
-#include <atomic>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +11,8 @@
 #include "workers/engine/engine.h"
 #include "workers/engine/finite.h"
 #include "workers/engine/job_intake.h"
+#include "workers/engine/job_state.h"
+#include "workers/engine/job_watch.h"
 #include "workers/engine/weight_totals.h"
 #include "workers/linalg/blas.h"
 #include "workers/methods/check.h"
@@ -57,7 +58,11 @@ class QuantizeJobImpl : public Job {
     const SteadyClock::time_point start = SteadyClock::now();
     JobResult result;
     context.progress->OnProgress(Phase::kPreparing, 0);
+    QUANTD_RETURN_IF_ERROR(TakeUpState());
     QUANTD_ASSIGN_OR_RETURN(inputs_, intake_.Finish(*context.executor, *context.cancel));
+    for (size_t w = 0; w < inputs_.weights.size(); ++w) {
+      inputs_.weights[w].state = state_->Of(static_cast<int>(w));
+    }
     result.report.calibration_tokens =
         intake_.tokens() > 0 ? intake_.tokens() : job_.calibration_tokens;
     context.progress->OnProgress(Phase::kPreparing, 0.2);
@@ -71,15 +76,17 @@ class QuantizeJobImpl : public Job {
     result.report.predicted_peak_bytes = cost_.peak_bytes;
 
     const std::string refused = Refusal(solver);
-    rows_total_ = 0;
-    for (int i : shape_.weights) rows_total_ += job_.tensors[i].shape[0];
+    std::vector<int64_t> rows;
+    for (const int i : shape_.weights) rows.push_back(job_.tensors[i].shape[0]);
+    JobWatch watch(job_.spec, std::move(rows), context.progress, StatesWanted(context), &*state_);
     for (int w = 0; w < static_cast<int>(shape_.weights.size()); ++w) {
+      watch.Begin(w);
       if (!left_out_[w].empty()) {
         result.report.tensors.push_back(Rejected(w, left_out_[w]));
       } else if (!refused.empty()) {
         result.report.tensors.push_back(Rejected(w, refused));
       } else {
-        QUANTD_RETURN_IF_ERROR(RunOne(w, **solver, context, &result));
+        QUANTD_RETURN_IF_ERROR(RunOne(w, **solver, context, &watch, &result));
       }
       intake_.Release(w);
     }
@@ -88,6 +95,21 @@ class QuantizeJobImpl : public Job {
   }
 
  private:
+  // What a CHECKPOINT knows of the solves, so that they go on from there.
+  absl::Status TakeUpState() {
+    state_.emplace(RequestDigest(job_, digests_), static_cast<int>(shape_.weights.size()));
+    if (shape_.checkpoint < 0) return absl::OkStatus();
+    const absl::Status loaded = state_->Load(intake_.checkpoint());
+    if (loaded.ok()) return loaded;
+    return absl::Status(
+        loaded.code(),
+        absl::StrCat("tensor '", job_.tensors[shape_.checkpoint].name, "': ", loaded.message()));
+  }
+
+  StateSink* StatesWanted(const RunContext& context) const {
+    return job_.checkpoint_seconds > 0 ? context.states : nullptr;
+  }
+
   // One NaN would spoil the scales that weights of a group share, and with them its neighbours.
   absl::Status LeaveOutNotFinite(const RunContext& context) {
     left_out_.assign(shape_.weights.size(), "");
@@ -132,7 +154,7 @@ class QuantizeJobImpl : public Job {
     return report;
   }
 
-  absl::Status RunOne(int w, const GroupSolver& solver, const RunContext& context,
+  absl::Status RunOne(int w, const GroupSolver& solver, const RunContext& context, JobWatch* watch,
                       JobResult* result) {
     const int index = shape_.weights[w];
     const TensorDecl& t = job_.tensors[index];
@@ -143,12 +165,10 @@ class QuantizeJobImpl : public Job {
     task.index = position_[w];
     task.group = &solver;
     task.layout = layout_;
-    QUANTD_ASSIGN_OR_RETURN(
-        WeightResult run, RunBest(task, *context.executor, *context.cancel, [&](int64_t rows) {
-          const int64_t done = rows_done_.fetch_add(rows) + rows;
-          context.progress->OnProgress(
-              Phase::kSolving, static_cast<double>(done) / static_cast<double>(rows_total_));
-        }));
+    task.watch = watch;
+    QUANTD_ASSIGN_OR_RETURN(WeightResult run,
+                            RunBest(task, *context.executor, *context.cancel,
+                                    [watch](int64_t rows) { watch->OnRows(rows); }));
     TensorReport& report = run.report;
     report.source_digest = digests_[index];
     if (report.outcome == Outcome::kOk && !solver.degraded().empty()) {
@@ -182,8 +202,7 @@ class QuantizeJobImpl : public Job {
   std::vector<std::string> left_out_;  // by weight: why, or empty
   std::vector<int> position_;          // by weight: its place in inputs_.weights
   std::vector<Digest> digests_;
-  int64_t rows_total_ = 0;
-  std::atomic<int64_t> rows_done_{0};
+  std::optional<JobState> state_;
 };
 
 }  // namespace

@@ -110,6 +110,21 @@ class WeightRun {
     } else if (as_f16 && extent.largest > kLargestF16) {
       refused_ = absl::StrCat("weight of magnitude ", extent.largest,
                               " is beyond the largest f16, and would be stored as one");
+    } else if (spec_.levels.additive() && spec_.fit.kind != FitKind::kGiven) {
+      return InspectScales();
+    }
+    return absl::OkStatus();
+  }
+
+  // Additive codes begin with norms for scales, which must be F16 numbers.
+  absl::Status InspectScales() {
+    const int64_t rows = spec_.levels.out_group, columns = spec_.partition.GroupColumns(n_);
+    QUANTD_ASSIGN_OR_RETURN(const PatchNorm largest,
+                            LargestPatchNorm(view_, rows, columns, executor_, cancel_));
+    if (largest.norm > kLargestF16) {
+      refused_ = absl::StrCat("norm ", largest.norm, " of the ", rows, " x ", columns,
+                              " weights from [", largest.row, ", ", largest.column,
+                              "] is beyond the largest f16, and their scale is stored as one");
     }
     return absl::OkStatus();
   }
@@ -125,8 +140,8 @@ class WeightRun {
   }
 
   absl::Status Prepare() {
-    QUANTD_ASSIGN_OR_RETURN(
-        solver_, job_.group->BeginWeight(spec_, job_.index, plan_.solve_rows, executor_, cancel_));
+    QUANTD_ASSIGN_OR_RETURN(solver_, job_.group->BeginWeight(spec_, job_.index, plan_.solve_rows,
+                                                             executor_, cancel_, job_.watch));
     is_baseline_ = IsBaseline(spec_);
     if (!is_baseline_) {
       QUANTD_ASSIGN_OR_RETURN(baseline_solver_,

@@ -12,6 +12,7 @@
 #include "workers/core/executor.h"
 #include "workers/core/packed.h"
 #include "workers/core/report.h"
+#include "workers/core/solve_watch.h"
 #include "workers/pack/layout.h"
 
 namespace quantd {
@@ -23,6 +24,7 @@ struct WeightJob {
   int index = 0;  // of the weight in the group
   const GroupSolver* group = nullptr;
   const Layout* layout = nullptr;
+  SolveWatch* watch = nullptr;  // may be null
 };
 
 struct WeightResult {

@@ -95,6 +95,7 @@ void WeightTotals::FillMeasures(const std::vector<StripeResult>& stripes, const 
 
 double WeightTotals::CodeBits(const CodedShared& shared) const {
   if (spec_.levels.kind == LevelKind::kCluster) return 7.0 / 3.0;
+  if (spec_.levels.additive()) return spec_.levels.additive_bits();
   if (shared.column_bits.empty()) return spec_.levels.bits;
   return static_cast<double>(
              std::accumulate(shared.column_bits.begin(), shared.column_bits.end(), int64_t{0})) /

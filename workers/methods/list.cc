@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "workers/methods/adadim.h"
+#include "workers/methods/aqlm.h"
 #include "workers/methods/awq.h"
 #include "workers/methods/bitsandbytes.h"
 #include "workers/methods/claq.h"
@@ -31,11 +32,11 @@ namespace quantd {
 
 absl::Span<const Method* const> AllMethods() {
   static const Method* const methods[] = {
-      &Rtn(),         &Gptq(),       &AdadimRtn(), &AdadimGptq(), &Awq(),      &Hqq(),
-      &KMeans(),      &SqueezeLlm(), &Spqr(),      &Claq(),       &Gptqt(),    &Owq(),
-      &Gwq(),         &SparseGpt(),  &QuaRot(),    &Rsq(),        &Qep(),      &Gptaq(),
-      &SmoothQuant(), &Fp8(),        &MxFp4(),     &MxFp8(),      &MxInt8(),   &MxInt4(),
-      &NvFp4(),       &Nf4(),        &Fp4(),       &FineQ(),      &MixQuant(), &Wkv(),
+      &Rtn(),        &Gptq(),   &AdadimRtn(), &AdadimGptq(), &Awq(),         &Hqq(), &KMeans(),
+      &SqueezeLlm(), &Spqr(),   &Claq(),      &Gptqt(),      &Owq(),         &Gwq(), &SparseGpt(),
+      &QuaRot(),     &Rsq(),    &Qep(),       &Gptaq(),      &SmoothQuant(), &Fp8(), &MxFp4(),
+      &MxFp8(),      &MxInt8(), &MxInt4(),    &NvFp4(),      &Nf4(),         &Fp4(), &FineQ(),
+      &MixQuant(),   &Wkv(),    &Aqlm(),
   };
   return methods;
 }

@@ -15,8 +15,9 @@ namespace quantd {
 
 // Fills in the fields that follow from others where the caller left them to the preset: the bits of
 // a format with a fixed width, the fit of tables, act-order for a sweep put under another preset,
-// the form of the sweep that dynamic groups, masks and cross moments need. `given` holds the
-// fields that the caller set.
+// the form of the sweep that dynamic groups, masks and cross moments need; additive levels and
+// their solver, the size of their groups, the steps of an update by Adam. `given` holds the fields
+// that the caller set.
 void FillDependentFields(absl::Span<const SpecField* const> given, Spec* spec);
 
 // The preset of `method` with `settings` (keys and texts of SetSpecField) on top. NOT_FOUND and

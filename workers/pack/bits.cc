@@ -44,6 +44,29 @@ void UnpackBits(const uint8_t* in, int64_t count, int bits, uint8_t* codes) {
   Widest().unpack(in, count, bits, codes);
 }
 
+void PackWideBits(const uint16_t* codes, int64_t count, int bits, uint8_t* out) {
+  const uint32_t mask = (1u << bits) - 1;
+  uint32_t waiting = 0;  // at most 7 bits and a code
+  int held = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    waiting |= (codes[i] & mask) << held;
+    for (held += bits; held >= 8; held -= 8, waiting >>= 8) *out++ = static_cast<uint8_t>(waiting);
+  }
+  if (held > 0) *out = static_cast<uint8_t>(waiting);
+}
+
+void UnpackWideBits(const uint8_t* in, int64_t count, int bits, uint16_t* codes) {
+  const uint32_t mask = (1u << bits) - 1;
+  uint32_t waiting = 0;
+  int held = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    for (; held < bits; held += 8) waiting |= uint32_t{*in++} << held;
+    codes[i] = static_cast<uint16_t>(waiting & mask);
+    waiting >>= bits;
+    held -= bits;
+  }
+}
+
 void TransposeWords(const uint8_t* in, int64_t in_stride, int64_t rows, int64_t cols, uint8_t* out,
                     int64_t out_stride) {
   Widest().transpose(in, in_stride, rows, cols, out, out_stride);

@@ -21,6 +21,11 @@ void PackBits(const uint8_t* codes, int64_t count, int bits, uint8_t* out);
 // Inverse. Reads exactly BitStreamBytes(count, bits) bytes; every byte string is a valid stream.
 void UnpackBits(const uint8_t* in, int64_t count, int bits, uint8_t* codes);
 
+// The same stream for codes of 1..16 bits, which take two bytes each outside it. Code by code: for
+// tensors with few codes.
+void PackWideBits(const uint16_t* codes, int64_t count, int bits, uint8_t* out);
+void UnpackWideBits(const uint8_t* in, int64_t count, int bits, uint16_t* codes);
+
 // Transposes words of 32 bits: out[c * out_stride + r] = in[r * in_stride + c] for r < rows, c <
 // cols. Strides count words; neither side needs alignment. The arrays must not overlap.
 void TransposeWords(const uint8_t* in, int64_t in_stride, int64_t rows, int64_t cols, uint8_t* out,

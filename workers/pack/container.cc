@@ -13,6 +13,7 @@ namespace quantd {
 namespace {
 
 constexpr absl::string_view kPlainHolds = "; layout 'plain' can hold it";
+constexpr absl::string_view kAqlmHolds = "; layout 'plain' or 'aqlm' can hold it";
 
 absl::Status CheckExceptions(absl::string_view layout, const Exceptions& exceptions,
                              bool outliers) {
@@ -37,8 +38,9 @@ absl::Status CheckExceptions(absl::string_view layout, const Exceptions& excepti
 absl::Status CheckContainer(absl::string_view layout, const Spec& spec,
                             const Container& container) {
   if (spec.levels.kind != container.levels) {
+    const absl::string_view holds = spec.levels.additive() ? kAqlmHolds : kPlainHolds;
     return CannotStore(layout, "levels", LevelKindName(spec.levels.kind),
-                       absl::StrCat(LevelKindName(container.levels), " only", kPlainHolds));
+                       absl::StrCat(LevelKindName(container.levels), " only", holds));
   }
   if (spec.levels.real_zero() && !container.real_zeros) {
     return CannotStore(layout, "zero", "real", absl::StrCat("integer zero points", kPlainHolds));

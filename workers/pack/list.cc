@@ -1,5 +1,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "workers/pack/aqlm.h"
 #include "workers/pack/bitsandbytes.h"
 #include "workers/pack/compressed_tensors.h"
 #include "workers/pack/float_quantized.h"
@@ -26,6 +27,7 @@ absl::Span<const Layout* const> AllLayouts() {
       new GptqLayout(GptqLayout::Version::kV2),
       new BitsAndBytesLayout,
       new SpqrLayout,
+      new AqlmLayout,
       new PlainLayout,
   };
   return kLayouts;

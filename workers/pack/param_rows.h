@@ -17,7 +17,9 @@ struct ParamGrid {
 
 inline ParamGrid StoredGrid(const Spec& spec, int64_t m, int64_t n) {
   if (spec.partition.granularity == Granularity::kTensor) return {1, 1};
-  return {CeilDiv(m, spec.partition.GroupRows(m)), spec.partition.GroupsPerRow(n)};
+  const int64_t group_rows =
+      spec.levels.additive() ? spec.levels.out_group : spec.partition.GroupRows(m);
+  return {CeilDiv(m, group_rows), spec.partition.GroupsPerRow(n)};
 }
 
 inline int64_t FirstParamRow(const Coded& coded) { return coded.row_begin / coded.group_rows; }

@@ -7,7 +7,9 @@
 #include "workers/core/shape.h"
 #include "workers/core/spec_counts.h"
 #include "workers/core/status_macros.h"
+#include "workers/pack/codebooks.h"
 #include "workers/pack/column_scale.h"
+#include "workers/pack/plain_additive.h"
 #include "workers/pack/plain_codes.h"
 #include "workers/pack/plain_exceptions.h"
 #include "workers/pack/plain_parameters.h"
@@ -53,6 +55,7 @@ absl::Status PlainLayout::Accepts(const Spec& spec, int64_t m, int64_t n) const 
   QUANTD_RETURN_IF_ERROR(CheckStorable(name(), spec, m, n));
   QUANTD_RETURN_IF_ERROR(CheckStorageFits(name(), spec));
   QUANTD_RETURN_IF_ERROR(CheckColumnBits(name(), spec));
+  QUANTD_RETURN_IF_ERROR(CheckPlainAdditive(name(), spec, m, n));
   const int64_t outliers = MaxOutliers(spec.exceptions, m, n);
   if (outliers > std::numeric_limits<int32_t>::max()) {
     return CannotStore(name(), "outliers", absl::StrCat(outliers), "at most 2^31 - 1");
@@ -73,6 +76,7 @@ std::vector<PackedDecl> PlainLayout::Declare(const Spec& spec, int64_t m, int64_
   DeclareCodes(spec, m, n, &decls);
   DeclareParameters(spec, m, n, &decls);
   DeclareTables(spec, m, n, &decls);
+  DeclarePlainCodebooks(spec, &decls);
   DeclareShared(spec, m, n, &decls);
   DeclareExceptions(spec, m, n, &decls);
   DeclareColumnScale(spec, n, &decls);
@@ -80,6 +84,7 @@ std::vector<PackedDecl> PlainLayout::Declare(const Spec& spec, int64_t m, int64_
 }
 
 int64_t PlainLayout::StripeGranule(const Spec& spec) const {
+  if (spec.levels.additive()) return AdditiveStripeGranule(spec.levels);
   // No stripe may end inside a run or a super group of the second level.
   if (spec.storage.kind == StorageKind::kNested) return kNestedRun;
   if (spec.storage.kind == StorageKind::kInt) {
@@ -91,6 +96,7 @@ int64_t PlainLayout::StripeGranule(const Spec& spec) const {
 void PlainLayout::PackShared(const Spec& spec, int64_t, int64_t n, const CodedShared& shared,
                              absl::Span<PackedTensor> out) const {
   StoreSharedTable(spec, shared, out);
+  StorePlainCodebooks(spec, shared, out);
   StoreShared(spec, n, shared, out);
   StoreKeptColumns(shared, out);
   StoreColumnScale(spec, shared, out);
@@ -113,6 +119,7 @@ absl::StatusOr<CodedShared> PlainLayout::UnpackShared(const Spec& spec, int64_t 
                                                       absl::Span<const PackedView> in) const {
   CodedShared shared;
   QUANTD_RETURN_IF_ERROR(LoadSharedTable(spec, in, &shared));
+  QUANTD_RETURN_IF_ERROR(LoadPlainCodebooks(spec, in, &shared));
   QUANTD_RETURN_IF_ERROR(LoadShared(spec, n, in, &shared));
   QUANTD_RETURN_IF_ERROR(LoadExceptionsShared(spec, m, n, in, &shared));
   QUANTD_RETURN_IF_ERROR(LoadColumnScale(spec, in, &shared));

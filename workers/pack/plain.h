@@ -1,8 +1,8 @@
 // plain: our own layout, which holds everything a Spec can say, in simple tensors.
 //
 // Which tensors there are follows from the spec: plain_codes.h, plain_parameters.h, plain_tables.h,
-// plain_shared.h and plain_exceptions.h declare and fill them, in this order, and column_scale.h
-// the last. Byte pictures and reasons: FORMAT.plain.md.
+// plain_additive.h, plain_shared.h and plain_exceptions.h declare and fill them, in this order, and
+// column_scale.h the last. Byte pictures and reasons: FORMAT.plain.md.
 #pragma once
 
 #include <cstdint>

@@ -10,6 +10,7 @@
 #include "workers/pack/bits.h"
 #include "workers/pack/find_tensor.h"
 #include "workers/pack/level_codes.h"
+#include "workers/pack/plain_additive.h"
 
 namespace quantd {
 namespace {
@@ -99,10 +100,13 @@ absl::Status UnpackClusterRow(const uint8_t* in, int64_t row, int64_t n,
 }  // namespace
 
 void DeclareCodes(const Spec& spec, int64_t m, int64_t n, std::vector<PackedDecl>* decls) {
-  decls->push_back({std::string(kCodes), DType::kU8, {m, RowBytes(spec, n)}});
+  decls->push_back(spec.levels.additive()
+                       ? BookCodesDecl(spec, m, n)
+                       : PackedDecl{std::string(kCodes), DType::kU8, {m, RowBytes(spec, n)}});
 }
 
 void StoreCodes(const Spec& spec, const Coded& coded, absl::Span<PackedTensor> out) {
+  if (spec.levels.additive()) return StoreBookCodes(coded, &Named(out, kCodes));
   const int64_t n = coded.cols, row_bytes = RowBytes(spec, n);
   uint8_t* packed = Named(out, kCodes).bytes.As<uint8_t>().data() + coded.row_begin * row_bytes;
   std::vector<uint8_t> words;
@@ -120,6 +124,10 @@ void StoreCodes(const Spec& spec, const Coded& coded, absl::Span<PackedTensor> o
 }
 
 absl::Status LoadCodes(const Spec& spec, absl::Span<const PackedView> in, Coded* out) {
+  if (spec.levels.additive()) {
+    LoadBookCodes(Named(in, kCodes), out);
+    return absl::OkStatus();
+  }
   const int64_t n = out->cols, row_bytes = RowBytes(spec, n);
   const uint8_t* packed = BytesOf(Named(in, kCodes)) + out->row_begin * row_bytes;
   std::vector<uint8_t> words;

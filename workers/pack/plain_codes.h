@@ -3,6 +3,7 @@
 //   usual         code k in bits [k b, (k + 1) b)
 //   cluster       seven bits for each three codes (linalg/cluster_word.h)
 //   column bits   code k takes CodedShared::column_bits[k] bits, one after the other
+//   additive      a stream for each out group: plain_additive.h
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,7 @@
 
 namespace quantd {
 
-// `.codes` U8 [m, bytes of a row].
+// `.codes` U8 [m, bytes of a row]; additive: [m / out_group, bytes of a row].
 void DeclareCodes(const Spec& spec, int64_t m, int64_t n, std::vector<PackedDecl>* decls);
 
 void StoreCodes(const Spec& spec, const Coded& coded, absl::Span<PackedTensor> out);

@@ -24,6 +24,8 @@ bool HasZeros(const Levels& levels) { return !levels.symmetric() && !levels.real
 
 bool IsInt(const Spec& spec) { return spec.storage.kind == StorageKind::kInt; }
 
+bool IsTable(const Spec& spec) { return spec.storage.kind == StorageKind::kTable; }
+
 bool HasZeroCodes(const Spec& spec) { return IsInt(spec) && spec.levels.real_zero(); }
 
 bool HasRealZeros(const Spec& spec) { return !IsInt(spec) && spec.levels.real_zero(); }
@@ -34,7 +36,9 @@ DType RealType(const Storage& storage) { return storage.coded() ? DType::kF16 : 
 // Numbers of a super group that are stored: without real zeros only those of the scales.
 int64_t StoredSuper(const Levels& levels) { return levels.real_zero() ? 4 : 2; }
 
-int ScaleCodeBits(const Spec& spec) { return IsInt(spec) ? spec.storage.bits : kByteBits; }
+int ScaleCodeBits(const Spec& spec) {
+  return IsInt(spec) || IsTable(spec) ? spec.storage.bits : kByteBits;
+}
 
 // Codes of `bits` bits [param_rows, groups]: a bit stream for each row of the grid.
 void StoreGrid(const std::vector<uint8_t>& values, int bits, const Coded& coded,
@@ -109,6 +113,23 @@ void LoadSuper(const PackedView& in, Coded* out) {
   }
 }
 
+// Tables of scales lie as they are, a row of the grid after the other.
+void StoreScaleTables(const Coded& coded, PackedTensor* out) {
+  uint16_t* stored =
+      out->bytes.As<uint16_t>().data() + (FirstParamRow(coded) << coded.storage.bits);
+  for (size_t i = 0; i < coded.super.size(); ++i) stored[i] = ToF16(coded.super[i]);
+}
+
+void LoadScaleTables(const PackedView& in, Coded* out) {
+  const uint8_t* stored =
+      BytesOf(in) + (FirstParamRow(*out) << out->storage.bits) * sizeof(uint16_t);
+  for (size_t i = 0; i < out->super.size(); ++i) {
+    uint16_t half;
+    std::memcpy(&half, stored + i * sizeof half, sizeof half);
+    out->super[i] = FromF16(half);
+  }
+}
+
 absl::Status CheckSuper(const PackedView& in, const Coded& coded) {
   for (const float number : coded.super) {
     if (!std::isfinite(number)) {
@@ -124,13 +145,17 @@ absl::Status LoadSecondLevel(const Spec& spec, absl::Span<const PackedView> in, 
   const PackedView& super = Named(in, ".super");
   if (IsInt(spec)) {
     LoadSuper(super, out);
+  } else if (IsTable(spec)) {
+    LoadScaleTables(super, out);
   } else {
     LoadNested(super, out);
   }
   return CheckSuper(super, *out);
 }
 
-bool HasSuper(const Spec& spec) { return IsInt(spec) || spec.storage.kind == StorageKind::kNested; }
+bool HasSuper(const Spec& spec) {
+  return IsInt(spec) || IsTable(spec) || spec.storage.kind == StorageKind::kNested;
+}
 
 }  // namespace
 
@@ -153,6 +178,9 @@ void DeclareParameters(const Spec& spec, int64_t m, int64_t n, std::vector<Packe
          DType::kF16,
          {CeilDiv(grid.rows, spec.storage.super_group), grid.groups, StoredSuper(spec.levels)}});
   }
+  if (IsTable(spec)) {
+    decls->push_back({".super", DType::kF16, {grid.rows, int64_t{1} << spec.storage.bits}});
+  }
   if (spec.storage.kind == StorageKind::kNested) {
     decls->push_back({".super", DType::kF32, {CeilDiv(grid.rows * grid.groups, kNestedRun)}});
   }
@@ -174,6 +202,7 @@ void StoreParameters(const Spec& spec, const Coded& coded, absl::Span<PackedTens
     StoreGrid(coded.zero_codes, ScaleCodeBits(spec), coded, &Named(out, ".zero_codes"));
   }
   if (IsInt(spec)) StoreSuper(coded, &Named(out, ".super"));
+  if (IsTable(spec)) StoreScaleTables(coded, &Named(out, ".super"));
   if (spec.storage.kind == StorageKind::kNested) StoreNested(coded, &Named(out, ".super"));
 }
 

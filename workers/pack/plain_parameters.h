@@ -1,13 +1,15 @@
 // Scales and zeros of the plain layout. P = rows of the parameter grid, G = its columns.
 //
-//   .scales       F16, BF16 or F32  [P, G]            storages f16, bf16, f32
-//   .scale_codes  U8  [P, bytes of G codes]           coded storages: 8 bits a code; int:
-//   scale-bits .zeros        U8  [P, G]                          asymmetric, integer zeros
-//   .real_zeros   F16, BF16 or F32  [P, G]            asymmetric, real zeros; F16 beside scale
-//   codes .zero_codes   U8  [P, bytes of G codes]           int with real zeros, instead of
-//   .real_zeros .super        F16  [ceil(P / super_group), G, 2]  int: step and zero of the scales
-//                                             ... 4]  with real zeros: then step and zero of those
-//   .super        F32  [ceil(P G / 256)]              nested
+//   .scales       F16, BF16 or F32  [P, G]              storages f16, bf16, f32
+//   .scale_codes  U8   [P, bytes of G codes]            coded storages: 8 bits a code; int and
+//                                                       table: scale-bits
+//   .zeros        U8   [P, G]                           asymmetric, integer zeros
+//   .real_zeros   F16, BF16 or F32  [P, G]              asymmetric, real zeros; F16 beside codes
+//   .zero_codes   U8   [P, bytes of G codes]            int with real zeros, not .real_zeros
+//   .super        F16  [ceil(P / super_group), G, 2]    int: step and zero of the scales
+//                                             ..., 4]   with real zeros: then step, zero of those
+//   .super        F16  [P, 2^scale-bits]                table: the scales that codes name
+//   .super        F32  [ceil(P G / 256)]                nested
 #pragma once
 
 #include <cstdint>

@@ -25,6 +25,23 @@ bool IsNamed(Enum value, const absl::string_view (&)[N]) {
 // Also true for NaN's opposite: a NaN lies in no range.
 bool InRange(double value, double max) { return value >= 0 && value <= max; }
 
+absl::Status CheckBooks(absl::string_view layout, const Levels& levels) {
+  const struct {
+    absl::string_view axis;
+    int value, max;
+  } counts[] = {{"codebooks", levels.codebooks, 16},
+                {"codebook-bits", levels.codebook_bits, 16},
+                {"out-group", levels.out_group, 64},
+                {"in-group", levels.in_group, 64}};
+  for (const auto& count : counts) {
+    if (count.value < 1 || count.value > count.max) {
+      return CannotStore(layout, count.axis, absl::StrCat(count.value),
+                         absl::StrCat("1 to ", count.max));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckLevels(absl::string_view layout, const Levels& levels) {
   if (!IsNamed(levels.kind, kLevelKindNames)) {
     return CannotStore(layout, "levels", LevelKindName(levels.kind), "a named kind");
@@ -32,6 +49,7 @@ absl::Status CheckLevels(absl::string_view layout, const Levels& levels) {
   if (levels.bits < 2 || levels.bits > 8) {
     return CannotStore(layout, "bits", absl::StrCat(levels.bits), "2 to 8");
   }
+  if (levels.additive()) return CheckBooks(layout, levels);
   if (levels.affine() && !IsNamed(levels.symmetry, kSymmetryNames)) {
     return CannotStore(layout, "symmetry", SymmetryName(levels.symmetry), "a named kind");
   }
@@ -73,10 +91,12 @@ absl::Status CheckStorage(absl::string_view layout, const Storage& storage) {
   if (!IsNamed(storage.kind, kStorageKindNames)) {
     return CannotStore(layout, "storage", StorageKindName(storage.kind), "a named kind");
   }
-  if (storage.kind != StorageKind::kInt) return absl::OkStatus();
+  const bool is_int = storage.kind == StorageKind::kInt;
+  if (!is_int && storage.kind != StorageKind::kTable) return absl::OkStatus();
   if (storage.bits < 2 || storage.bits > 8) {
     return CannotStore(layout, "scale-bits", absl::StrCat(storage.bits), "2 to 8");
   }
+  if (!is_int) return absl::OkStatus();
   if (storage.super_group < 1 || storage.super_group > kMaxSuperGroup) {
     return CannotStore(layout, "super-group", absl::StrCat(storage.super_group),
                        absl::StrCat("1 to ", kMaxSuperGroup, " rows"));

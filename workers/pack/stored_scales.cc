@@ -57,6 +57,15 @@ void DecodeInt(Coded* out) {
   }
 }
 
+void DecodeTable(Coded* out) {
+  for (int64_t p = 0; p < out->param_rows; ++p) {
+    const float* table = out->super.data() + (p << out->storage.bits);
+    for (int64_t i = p * out->groups; i < (p + 1) * out->groups; ++i) {
+      out->scales[i] = table[out->scale_codes[i]];
+    }
+  }
+}
+
 void DecodeNested(Coded* out) {
   const Numbers& map = DynamicMap();
   for (size_t i = 0; i < out->scales.size(); ++i) {
@@ -81,6 +90,9 @@ absl::Status DecodeScaleCodes(absl::string_view suffix, Coded* out) {
       break;
     case StorageKind::kInt:
       DecodeInt(out);
+      break;
+    case StorageKind::kTable:
+      DecodeTable(out);
       break;
     default:
       DecodeNested(out);

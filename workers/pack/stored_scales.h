@@ -5,6 +5,7 @@
 //            scale (OCP MXINT8: k / 64), so that s = 2^(code - 127 - (b - 2)). Code 255 is NaN
 //   E4M3     s = e4m3(code) * tensor_scale; codes 0x7F, 0xFF are NaN
 //   int      s = step * (code - zero), both of Coded::super; real zeros likewise
+//   table    s = super[code], the out group's own 2^bits numbers
 //   nested   s = map[code] * largest + scale_offset, map: DynamicMap()
 #pragma once
 

@@ -33,9 +33,21 @@ std::string NameOf(const Variant& v) {
   return name;
 }
 
+// Two codebooks of 16 entries for four columns: 2 bits a weight, quickly found.
+Variant Aqlm(const std::vector<std::pair<std::string, std::string>>& more) {
+  Variant v = {"aqlm",
+               {{"codebook-bits", "4"},
+                {"in-group", "4"},
+                {"fit-iterations", "10"},
+                {"refine-rounds", "0"}}};
+  v.settings.insert(v.settings.end(), more.begin(), more.end());
+  return v;
+}
+
 std::vector<Variant> Variants() {
   std::vector<Variant> list;
   for (const MethodInfo& m : ListMethods()) {
+    if (m.defaults.levels.additive()) continue;  // below: its defaults want larger weights
     list.push_back({m.name,
                     {{"group-size", m.defaults.partition.group_size > 64
                                         ? "64"
@@ -63,6 +75,13 @@ std::vector<Variant> Variants() {
       {"rtn", {{"rotation", "input"}, {"storage", "e8m0"}, {"group-size", "64"}}},
       {"wkv", {{"group-axis", "in"}, {"group-size", "32"}, {"recent-rows", "40"}}},
       {"mixquant", {{"levels", "learned-table"}, {"error-factor", "1e6"}}},
+      Aqlm({}),
+      Aqlm({{"codebooks", "1"}, {"codebook-bits", "8"}, {"points-per-center", "4"}}),
+      Aqlm({{"granularity", "group"}, {"group-size", "4"}}),
+      Aqlm({{"granularity", "group"}, {"group-size", "4"}, {"storage", "table"}}),
+      Aqlm({{"out-group", "2"}, {"codebooks", "4"}}),
+      Aqlm({{"update", "adam"}, {"adam", "code"}, {"update-steps", "10"}}),
+      Aqlm({{"beam", "3"}, {"seeding", "farthest"}, {"refine-rounds", "1"}, {"rounds", "2"}}),
   };
   list.insert(list.end(), std::begin(more), std::end(more));
   return list;

@@ -19,7 +19,24 @@ namespace quantd {
 class RecordedProgress : public ProgressSink {
  public:
   void OnProgress(Phase, double fraction) override { last = fraction; }
+  void OnRound(int weight, int round, double relative_loss) override {
+    rounds.push_back({weight, round, relative_loss});
+  }
+  struct Round {
+    int weight = 0;
+    int round = 0;
+    double loss = 0;
+  };
   std::atomic<double> last{0};
+  std::vector<Round> rounds;
+};
+
+// Wants every state, and keeps them all.
+class RecordedStates : public StateSink {
+ public:
+  bool Due() override { return true; }
+  void Save(std::string state) override { states.push_back(std::move(state)); }
+  std::vector<std::string> states;
 };
 
 class JobFixture : public ::testing::Test {
@@ -46,6 +63,21 @@ class JobFixture : public ::testing::Test {
       std::memcpy(u.bytes.data() + 2 * i, &bits, 2);
     }
     return u;
+  }
+
+  // The bytes of an array as a tensor of `dtype`, whose elements are T.
+  template <typename T>
+  static Upload Raw(const std::string& name, Role role, DType dtype, Shape shape,
+                    const std::vector<T>& values) {
+    Upload u{{name, role, dtype, std::move(shape), std::nullopt, ""}, {}};
+    u.bytes.resize(values.size() * sizeof(T));
+    std::memcpy(u.bytes.data(), values.data(), u.bytes.size());
+    return u;
+  }
+
+  static Upload Checkpoint(const std::string& state) {
+    return Raw("state", Role::kCheckpoint, DType::kU8, {static_cast<int64_t>(state.size())},
+               std::vector<char>(state.begin(), state.end()));
   }
 
   static QuantizeJob RtnJob(const std::vector<Upload>& uploads) {
@@ -78,7 +110,8 @@ class JobFixture : public ::testing::Test {
     auto created = Job::Create(job, JobLimits(), 2);
     if (!created.ok()) return created.status();
     InlineExecutor inline_executor;
-    RunContext context{executor != nullptr ? executor : &inline_executor, &cancel_, &progress_};
+    RunContext context{executor != nullptr ? executor : &inline_executor, &cancel_, &progress_,
+                       states_};
     if (absl::Status s = (*created)->Begin(context); !s.ok()) return s;
     bool more = true;
     for (size_t at = 0; more; at += piece) {
@@ -91,6 +124,9 @@ class JobFixture : public ::testing::Test {
         if (!s.ok()) return s;
         more = true;
       }
+    }
+    for (size_t i = 0; i < uploads.size(); ++i) {
+      (*created)->Complete(static_cast<int>(i), DigestOf(uploads[i].bytes));
     }
     cost_ = (*created)->cost();
     return (*created)->Run(context);
@@ -130,6 +166,7 @@ class JobFixture : public ::testing::Test {
 
   CancelToken cancel_;
   RecordedProgress progress_;
+  StateSink* states_ = nullptr;
   Cost cost_;
 };
 

@@ -167,6 +167,22 @@ TEST(ErrorAccumulatorTest, OtherLevelsThanAffineHaveNoClippedShare) {
   ExpectNear(MeasureAll(coded, w), Expected(coded, w));
 }
 
+// Codes of patches: nothing but the decoded row says what they are.
+TEST(ErrorAccumulatorTest, AdditiveLevelsHaveNoClippedShare) {
+  Spec spec;
+  spec.levels = {.kind = LevelKind::kAdditive, .in_group = 8};
+  spec.partition.granularity = Granularity::kRow;
+  Coded coded;
+  coded.Reshape(spec, 0, 2, 2, 32, nullptr);
+  ASSERT_TRUE(coded.codes.empty());
+  const std::vector<float> w = Gaussian(64, 10), decoded(64, 1e-3f);
+  ErrorAccumulator sums, plain;
+  for (int r = 0; r < 2; ++r) sums.AddCodedRow(coded, r, &w[r * 32], &decoded[r * 32]);
+  plain.AddRows(w.data(), decoded.data(), 2, 32);
+  ExpectNear(sums.Finish(2, 32), plain.Finish(2, 32));
+  EXPECT_EQ(sums.Finish(2, 32).clipped_share, 0.0);
+}
+
 TEST(ErrorAccumulatorTest, AnExactWeightHasNoError) {
   Coded coded = UnitSteps(16);
   std::vector<float> w;

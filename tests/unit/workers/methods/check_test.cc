@@ -274,6 +274,72 @@ INSTANTIATE_TEST_SUITE_P(
         {"mxint8", {{"bits", "4"}}, "spec.levels.bits: method mxint8 is 8, not 4"},
     }));
 
+INSTANTIATE_TEST_SUITE_P(
+    Additive, CheckSpecRefusesTest,
+    ::testing::ValuesIn(std::vector<Case>{
+        {"aqlm",
+         {{"levels", "affine-int"}},
+         "spec.levels.kind: method aqlm is additive, not affine"},
+        {"aqlm",
+         {{"fit", "k-means"}},
+         "spec.fit.kind: additive levels are not found by k-means; k-means goes with learned"},
+        {"aqlm",
+         {{"fit", "min-max"}},
+         "spec.fit.kind: additive levels are not found by min-max; residual-k-means and given"},
+        {"rtn",
+         {{"fit", "residual-k-means"}},
+         "spec.fit.kind: affine-int levels are not found by residual-k-means; residual-k-means"},
+        {"hqq", {{"solver", "beam"}, {"levels", "affine"}}, "spec.solve.solver: beam searches"},
+        {"aqlm", {{"solver", "gptq"}}, "spec.solve.solver: additive levels need beam, not gptq"},
+        {"aqlm", {{"solver", "rtn"}}, "spec.solve.solver: additive levels need beam, not rtn"},
+        {"rtn", {{"storage", "table"}}, "spec.storage.kind: table keeps scales of additive levels"},
+        {"rtn",
+         {{"refine-rounds", "3"}},
+         "spec.fit.refine_rounds: 3 speaks to fit residual-k-means alone"},
+        {"aqlm",
+         {{"fit", "given"}, {"points-per-center", "64"}},
+         "spec.fit.points_per_center: 64 speaks to fit residual-k-means alone"},
+        {"aqlm", {{"changed-share", "0.25"}}, "spec.solve.changed_share: 0.25 goes with fit given"},
+        {"gptq", {{"changed-share", "0.25"}}, "spec.solve.changed_share: 0.25 goes with fit given"},
+        {"aqlm",
+         {{"scheme", "16x16g64o2"}},
+         "spec.levels.codebook_bits: 16: 16 x 2^16 entries of 2 x 64 are 134217728 numbers, at "
+         "most 67108864"},
+        {"aqlm",
+         {{"granularity", "tensor"}},
+         "spec.partition.granularity: additive levels have a scale for each out group (row) or "
+         "for each patch (group), not tensor"},
+        {"aqlm", {{"granularity", "column"}}, "spec.partition.granularity: additive levels have"},
+        {"aqlm",
+         {{"granularity", "group"}, {"group-axis", "in"}},
+         "spec.partition.axis: additive levels have patches along rows: out, not in"},
+        {"aqlm",
+         {{"granularity", "group"}, {"group-size", "128"}},
+         "spec.partition.group_size: 128 is not spec.levels.in_group 8"},
+        {"aqlm",
+         {{"granularity", "group"}, {"tail", "short-last-group"}},
+         "spec.partition.tail: additive levels have whole patches only"},
+        {"aqlm",
+         {{"storage", "bf16"}},
+         "spec.storage.kind: additive levels keep scales as f16 or table, not bf16"},
+        {"aqlm",
+         {{"storage", "table"}, {"granularity", "row"}},
+         "spec.storage.kind: table is for the many scales of patches"},
+        {"aqlm",
+         {{"scaling", "awq"}},
+         "spec.transform.scaling: awq does not go with additive levels"},
+        {"aqlm", {{"rotation", "both"}}, "spec.transform.rotation: both does not go with additive"},
+        {"aqlm", {{"correction", "qep"}}, "spec.transform.correction: qep does not go with"},
+        {"aqlm", {{"outliers", "range"}}, "spec.exceptions.outliers: range does not go with"},
+        {"aqlm", {{"kept-columns", "0.1"}}, "spec.exceptions.kept_columns: 0.1 does not go with"},
+        {"aqlm",
+         {{"mask-kept", "2"}, {"mask-of", "4"}},
+         "spec.exceptions.mask_of: 4 does not go with additive levels"},
+        {"aqlm", {{"recent-rows", "7"}}, "spec.exceptions.recent_rows: 7 does not go with"},
+        {"aqlm", {{"allocation", "round-off"}}, "spec.allocation.kind: round-off does not go with"},
+        {"aqlm", {{"asymmetric", "0.5"}}, "spec.solve.asymmetric: is feedback inside a sweep"},
+    }));
+
 // Combinations that look unusual and make sense.
 TEST(CheckSpecTest, AcceptsWhatGoesTogether) {
   for (const Case& one : std::vector<Case>{
@@ -290,6 +356,14 @@ TEST(CheckSpecTest, AcceptsWhatGoesTogether) {
            {"rtn", {{"damping", "5"}, {"damping-step", "1"}}, ""},  // nobody factors anything
            {"gptq", {{"damping", "0"}, {"damping-limit", "0"}}, ""},
            {"awq", {{"solver", "gptq"}}, ""},
+           {"aqlm", {{"scheme", "1x16"}, {"beam", "8"}, {"rounds", "0"}, {"tolerance", "0"}}, ""},
+           {"aqlm", {{"scheme", "16x16g64"}}, ""},
+           {"aqlm", {{"scheme", "4x8g16o64"}, {"update", "adam"}, {"adam", "code"}}, ""},
+           {"aqlm", {{"granularity", "group"}}, ""},
+           {"aqlm", {{"storage", "table"}, {"scale-bits", "2"}}, ""},
+           {"aqlm", {{"refine-rounds", "3"}, {"points-per-center", "100"}}, ""},
+           {"aqlm", {{"fit", "given"}, {"changed-share", "0.1"}}, ""},
+           {"aqlm", {{"tail", "short-last-group"}, {"bits", "2"}}, ""},  // nothing reads either
            {"wkv", {{"group-axis", "in"}}, ""}}) {
     const absl::Status status = Check(one);
     EXPECT_TRUE(status.ok()) << Text(one) << ": " << status;
@@ -305,7 +379,8 @@ TEST(CheckSpecTest, RefusesWhatNoTextCanSay) {
   for (const SpecField& field : SpecFields()) {
     Spec bad = (*FindMethod("rtn"))->defaults();
     const bool is_enum = field.type == SpecField::Type::kEnum;
-    if (field.type == SpecField::Type::kBool || field.name == "seed") continue;
+    if (field.type == SpecField::Type::kBool) continue;
+    if (field.name == "seed" || field.name == "fit-seed") continue;  // every uint32 is one
     for (const double value :
          is_enum ? std::vector<double>{0, 200} : std::vector<double>{field.min - 1}) {
       field.set(&bad, value);

@@ -31,7 +31,7 @@ Spec Resolved(absl::string_view method, const Settings& settings = {}) {
 TEST(RequiredRolesTest, OfEveryMethod) {
   const std::vector<std::pair<std::vector<std::string>, std::vector<Role>>> table = {
       {{"rtn", "hqq", "kmeans", "fp8", "mxfp4", "mxfp8", "mxint8", "mxint4", "nvfp4", "nf4", "fp4",
-        "fineq", "mixquant", "wkv"},
+        "fineq", "mixquant", "wkv", "aqlm"},
        {}},
       {{"gptq", "adadim-rtn", "adadim-gptq", "awq", "spqr", "claq", "gptqt", "owq", "sparsegpt",
         "quarot", "rsq"},
@@ -69,6 +69,11 @@ TEST(RequiredRolesTest, FollowTheAxes) {
               ElementsAre(Role::kHessian, Role::kGradient));
 }
 
+TEST(RequiredRolesTest, GivenCodebooksComeWithTheirScales) {
+  EXPECT_THAT(RequiredRoles(Resolved("aqlm", {{"fit", "given"}})),
+              ElementsAre(Role::kCodebooks, Role::kScales));
+}
+
 TEST(UsesRoleTest, WhatIsRequiredIsUsed) {
   for (const Method* method : AllMethods()) {
     for (const Role role : RequiredRoles(method->defaults())) {
@@ -92,6 +97,20 @@ TEST(UsesRoleTest, OptionalStatisticsFollowTheAxes) {
   EXPECT_FALSE(UsesRole(Resolved("gptq"), Role::kFisher));
   EXPECT_FALSE(UsesRole(Resolved("gptq"), Role::kCrossMoment));
   EXPECT_FALSE(UsesRole(Resolved("rtn"), Role::kPacked));
+}
+
+TEST(UsesRoleTest, GivenCodesAndStatesAreForBeamSearches) {
+  const Spec found = Resolved("aqlm"), given = Resolved("aqlm", {{"fit", "given"}});
+  for (const Role role : {Role::kCodebooks, Role::kScales, Role::kCodes}) {
+    EXPECT_TRUE(UsesRole(given, role)) << RoleName(role);
+    EXPECT_FALSE(UsesRole(found, role)) << RoleName(role);
+    EXPECT_FALSE(UsesRole(Resolved("gptq"), role)) << RoleName(role);
+  }
+  EXPECT_TRUE(UsesRole(given, Role::kCheckpoint));
+  EXPECT_TRUE(UsesRole(found, Role::kCheckpoint));
+  EXPECT_FALSE(UsesRole(Resolved("gptq"), Role::kCheckpoint));
+  EXPECT_TRUE(UsesRole(found, Role::kHessian));
+  EXPECT_TRUE(UsesRole(found, Role::kActivations));
 }
 
 TEST(TiesWeightsTest, SharedScalesAndSharedColumnsTie) {

@@ -54,6 +54,38 @@ TEST(BitsTest, OnlyTheLowBitsOfACodeCount) {
   }
 }
 
+TEST(BitsTest, WideStreamsEqualTheDefinitionAndStayInside) {
+  std::mt19937 random(3);
+  for (int bits = 1; bits <= 16; ++bits) {
+    for (int64_t count = 0; count < 40; ++count) {
+      std::vector<uint16_t> codes(count);
+      for (uint16_t& code : codes) code = static_cast<uint16_t>(random());
+      std::vector<uint8_t> packed(BitStreamBytes(count, bits) + 2, 0xEE);
+      PackWideBits(codes.data(), count, bits, packed.data() + 1);
+      ASSERT_EQ(packed.front(), 0xEE);
+      ASSERT_EQ(packed.back(), 0xEE);
+      for (int64_t bit = 0; bit < static_cast<int64_t>(packed.size() - 2) * 8; ++bit) {
+        const bool want = bit < count * bits && (codes[bit / bits] >> (bit % bits) & 1) != 0;
+        ASSERT_EQ(packed[1 + bit / 8] >> (bit % 8) & 1, want) << bits << " bits, bit " << bit;
+      }
+      std::vector<uint16_t> back(count + 1, 0xEEEE);
+      UnpackWideBits(packed.data() + 1, count, bits, back.data());
+      for (int64_t i = 0; i < count; ++i) ASSERT_EQ(back[i], codes[i] & ((1 << bits) - 1));
+      ASSERT_EQ(back.back(), 0xEEEE);
+    }
+  }
+}
+
+TEST(BitsTest, WideStreamsOfNarrowCodesAreTheOrdinaryOnes) {
+  for (int bits = 2; bits <= 8; ++bits) {
+    const std::vector<uint8_t> codes = RandomCodes(97, bits, 6);
+    const std::vector<uint16_t> wide(codes.begin(), codes.end());
+    std::vector<uint8_t> packed(BitStreamBytes(97, bits));
+    PackWideBits(wide.data(), 97, bits, packed.data());
+    EXPECT_EQ(packed, reference::PackBits(codes, bits)) << bits;
+  }
+}
+
 class BitsLevelTest : public ::testing::TestWithParam<int> {};
 
 // Every length up to beyond two batches, at an odd address, with guard bytes on both sides.

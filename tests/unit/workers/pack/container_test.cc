@@ -38,6 +38,7 @@ Spec Taken(const std::string& layout) {
     return spec;
   }
   if (layout == "spqr") return SpqrSpec();
+  if (layout == "aqlm") return AdditiveSpec(2, 8);
   return GroupSpec(4, 32);
 }
 
@@ -61,7 +62,7 @@ TEST_P(ContainerTest, TakesItsOwn) {
 }
 
 TEST_P(ContainerTest, RefusesOtherLevels) {
-  for (int kind = 1; kind <= 6; ++kind) {
+  for (int kind = 1; kind <= 7; ++kind) {
     Spec spec = Taken(GetParam());
     if (static_cast<LevelKind>(kind) == spec.levels.kind) continue;
     spec.levels.kind = static_cast<LevelKind>(kind);
@@ -70,6 +71,13 @@ TEST_P(ContainerTest, RefusesOtherLevels) {
     EXPECT_THAT(Message(LayoutNamed(GetParam()).Accepts(spec, 32, 64)),
                 AllOf(HasSubstr("levels = "), HasSubstr("plain")));
   }
+}
+
+TEST_P(ContainerTest, NamesTheLayoutsThatHoldAdditiveLevels) {
+  if (GetParam() == "aqlm") return;
+  EXPECT_THAT(
+      Message(LayoutNamed(GetParam()).Accepts(AdditiveSpec(2, 8), 32, 64)),
+      AllOf(HasSubstr("levels = additive"), HasSubstr("layout 'plain' or 'aqlm' can hold it")));
 }
 
 TEST_P(ContainerTest, RefusesParametersDownColumns) {
@@ -86,7 +94,7 @@ TEST_P(ContainerTest, RefusesParametersDownColumns) {
 
 TEST_P(ContainerTest, RefusesStoragesOfOthers) {
   int refused = 0;
-  for (int kind = 1; kind <= 7; ++kind) {
+  for (int kind = 1; kind <= 8; ++kind) {
     Spec spec = Taken(GetParam());
     spec.storage.kind = static_cast<StorageKind>(kind);
     const absl::Status status = LayoutNamed(GetParam()).Accepts(spec, 32, 64);
@@ -160,7 +168,7 @@ INSTANTIATE_TEST_SUITE_P(PublicLayouts, ContainerTest,
                          ::testing::Values("compressed-tensors", "int-quantized", "float-quantized",
                                            "nvfp4-pack-quantized", "mxfp4-pack-quantized",
                                            "mxfp8-quantized", "gptq", "gptq-v2", "bitsandbytes",
-                                           "spqr"),
+                                           "spqr", "aqlm"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& c : name) c = c == '-' ? '_' : c;

@@ -157,6 +157,34 @@ void AddExceptions(CaseList* list) {
   }
 }
 
+// Large codebooks cost the bit-by-bit reference most of its time, so they have small patches.
+void AddAdditive(CaseList* list) {
+  for (int bits = 1; bits <= 12; ++bits) {
+    for (int codebooks : {1, 2, 3, 4}) {
+      const Spec spec = AdditiveSpec(codebooks, bits, 1, bits <= 6 ? 8 : 1);
+      list->Add(spec, {{1, 8}, {33, 64}, {70, 40}});
+      list->Add(PatchScales(spec), {{33, 40}});
+    }
+  }
+  for (const auto& [out_group, in_group] :
+       {std::pair(1, 1), {1, 4}, {1, 16}, {2, 8}, {3, 5}, {4, 2}, {64, 1}, {33, 7}}) {
+    for (int bits : {2, 3, 8, 9}) {
+      if (bits > 3 && out_group * in_group > 16) continue;
+      const Spec spec = AdditiveSpec(2, bits, out_group, in_group);
+      const std::vector<std::pair<int64_t, int64_t>> shapes = {
+          {out_group, in_group}, {3 * out_group, 6 * in_group}, {70 * out_group, 2 * in_group}};
+      list->Add(spec, shapes);
+      list->Add(PatchScales(spec), shapes);
+      for (int scale_bits : {2, 3, 8}) list->Add(PatchScales(spec, scale_bits), shapes);
+    }
+  }
+  list->Add(AdditiveSpec(1, 16, 1, 2), {{33, 64}});
+  list->Add(AdditiveSpec(1, 15, 2, 2), {{66, 6}});
+  Spec scaled = AdditiveSpec(2, 4, 2, 4);
+  scaled.transform.scaling = ScalingKind::kAwq;
+  list->Add(scaled, {{66, 12}});
+}
+
 const std::vector<LayoutCase>& AllCases() {
   static const std::vector<LayoutCase>* const cases = [] {
     CaseList list;
@@ -164,6 +192,7 @@ const std::vector<LayoutCase>& AllCases() {
     AddLevels(&list);
     AddSecondLevels(&list);
     AddExceptions(&list);
+    AddAdditive(&list);
     return new std::vector<LayoutCase>(std::move(list.cases));
   }();
   return *cases;
@@ -181,6 +210,12 @@ std::vector<LayoutCase> AcceptedCases(const Layout& layout) {
 
 std::string Describe(const Layout& layout, const LayoutCase& c) {
   const Spec& s = c.spec;
+  if (s.levels.additive()) {
+    return absl::StrCat(layout.name(), " additive ", s.levels.codebooks, "x",
+                        s.levels.codebook_bits, " patches of ", s.levels.out_group, "x",
+                        s.levels.in_group, " ", GranularityName(s.partition.granularity), " ",
+                        StorageKindName(s.storage.kind), " ", c.m, "x", c.n);
+  }
   return absl::StrCat(layout.name(), " ", LevelKindName(s.levels.kind), " bits ", s.levels.bits,
                       " ", SymmetryName(s.levels.symmetry), s.levels.real_zero() ? " real " : " ",
                       GranularityName(s.partition.granularity), " g", s.partition.group_size, " ",

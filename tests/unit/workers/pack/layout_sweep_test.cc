@@ -159,6 +159,7 @@ TEST_P(LayoutSweepTest, ArbitraryBytesGiveAnErrorOrCodesInRange) {
       continue;
     }
     for (uint8_t code : coded.codes) ASSERT_LE(code, coded.levels.max_code());
+    for (uint16_t code : coded.book_codes) ASSERT_LT(code, coded.levels.entries());
     for (uint8_t zero : coded.zeros) ASSERT_LE(zero, coded.levels.max_code());
     for (float scale : coded.scales) ASSERT_TRUE(std::isfinite(scale));
     for (int64_t k = 0; k < c.n; ++k) {

@@ -18,7 +18,7 @@ TEST(LayoutListTest, NamesComeInTheOrderUsersSee) {
   for (const Layout* layout : AllLayouts()) names.emplace_back(layout->name());
   EXPECT_THAT(names, ElementsAre("compressed-tensors", "int-quantized", "float-quantized",
                                  "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mxfp8-quantized",
-                                 "gptq", "gptq-v2", "bitsandbytes", "spqr", "plain"));
+                                 "gptq", "gptq-v2", "bitsandbytes", "spqr", "aqlm", "plain"));
 }
 
 TEST(LayoutListTest, FindsEachByItsName) {

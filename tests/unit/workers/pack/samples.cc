@@ -75,6 +75,27 @@ Spec SpqrSpec() {
   return spec;
 }
 
+Spec AdditiveSpec(int codebooks, int bits, int out_group, int in_group) {
+  Spec spec = RowSpec(4);
+  spec.method = "aqlm";
+  spec.levels.kind = LevelKind::kAdditive;
+  spec.levels.codebooks = codebooks;
+  spec.levels.codebook_bits = bits;
+  spec.levels.out_group = out_group;
+  spec.levels.in_group = in_group;
+  return spec;
+}
+
+Spec PatchScales(Spec spec, int bits) {
+  spec.partition.granularity = Granularity::kGroup;
+  spec.partition.group_size = spec.levels.in_group;
+  if (bits > 0) {
+    spec.storage.kind = StorageKind::kTable;
+    spec.storage.bits = bits;
+  }
+  return spec;
+}
+
 namespace {
 
 // Fills one weight with random content, array by array.
@@ -87,7 +108,11 @@ class Generator {
     coded_.Reshape(spec_, 0, m_, m_, n_, shared_);
     Groups();
     Shared();
-    Codes();
+    if (spec_.levels.additive()) {
+      Books();
+    } else {
+      Codes();
+    }
     if (spec_.levels.scaled()) Parameters();
     Tables();
     Outliers();
@@ -181,6 +206,13 @@ class Generator {
     }
   }
 
+  void Books() {
+    const Levels& levels = spec_.levels;
+    Halves(levels.codebooks * levels.entries() * levels.out_group * levels.in_group,
+           &shared_->codebooks);
+    for (uint16_t& code : coded_.book_codes) code = static_cast<uint16_t>(Draw(levels.entries()));
+  }
+
   void Parameters() {
     const bool one = spec_.partition.granularity == Granularity::kTensor;
     const Levels& levels = spec_.levels;
@@ -211,6 +243,7 @@ class Generator {
       case StorageKind::kE4M3:
         return static_cast<uint8_t>(Draw(0x7F));
       case StorageKind::kInt:
+      case StorageKind::kTable:
         return static_cast<uint8_t>(IntCode());
       default:
         return static_cast<uint8_t>(Draw(256));
@@ -220,7 +253,8 @@ class Generator {
   void SecondLevel() {
     const bool is_int = spec_.storage.kind == StorageKind::kInt;
     for (size_t i = 0; i < coded_.super.size(); ++i) {
-      coded_.super[i] = Number(is_int ? DType::kF16 : DType::kF32);
+      const bool halves = is_int || spec_.storage.kind == StorageKind::kTable;
+      coded_.super[i] = Number(halves ? DType::kF16 : DType::kF32);
       if (is_int && !spec_.levels.real_zero() && i % 4 >= 2) coded_.super[i] = i % 4 == 2 ? 1 : 0;
     }
   }
@@ -248,6 +282,9 @@ class Generator {
         if (spec_.levels.real_zero()) {
           coded_.real_zeros[i] = s[2] * (static_cast<float>(coded_.zero_codes[i]) - s[3]);
         }
+      } else if (storage.kind == StorageKind::kTable) {
+        const int64_t row = static_cast<int64_t>(i) / coded_.groups;
+        coded_.scales[i] = coded_.super[row * (int64_t{1} << storage.bits) + code];
       } else {
         coded_.scales[i] = map[code] * coded_.super[i / 256] + shared_->scale_offset;
       }
@@ -329,6 +366,7 @@ Coded StripeOf(const Coded& whole, int64_t begin, int64_t rows) {
   const int64_t first = begin / whole.group_rows;
   const int64_t last = CeilDiv(begin + rows, whole.group_rows);
   cut(&stripe.codes, begin, begin + rows, whole.cols);
+  cut(&stripe.book_codes, first, last, whole.cols / whole.levels.in_group * whole.levels.codebooks);
   cut(&stripe.scales, first, last, whole.groups);
   cut(&stripe.zeros, first, last, whole.groups);
   cut(&stripe.real_zeros, first, last, whole.groups);
@@ -338,6 +376,8 @@ Coded StripeOf(const Coded& whole, int64_t begin, int64_t rows) {
   if (whole.storage.kind == StorageKind::kInt) {
     const int64_t size = whole.storage.super_group;
     cut(&stripe.super, first / size, CeilDiv(last, size), whole.groups * 4);
+  } else if (whole.storage.kind == StorageKind::kTable) {
+    cut(&stripe.super, first, last, int64_t{1} << whole.storage.bits);
   } else {
     cut(&stripe.super, first * whole.groups / 256, CeilDiv(last * whole.groups, 256), 1);
   }
@@ -429,6 +469,7 @@ void ExpectSameCoded(const Coded& want, const Coded& have) {
   EXPECT_EQ(want.groups, have.groups);
   EXPECT_EQ(want.param_rows, have.param_rows);
   EXPECT_TRUE(want.codes == have.codes);
+  EXPECT_TRUE(want.book_codes == have.book_codes);
   EXPECT_TRUE(want.zeros == have.zeros);
   EXPECT_TRUE(want.tables == have.tables);
   EXPECT_TRUE(want.super == have.super);

@@ -23,6 +23,11 @@ Spec Asymmetric(Spec spec);
 Spec DynamicActOrder(Spec spec);
 Spec Stored(StorageKind kind, Spec spec);
 Spec Minifloat(NumberFormat format, Spec spec);
+// Additive levels with one F16 scale for each out group: `codebooks` of 2^bits patches of out_group
+// x in_group.
+Spec AdditiveSpec(int codebooks, int bits, int out_group = 1, int in_group = 8);
+// One scale for each patch instead, F16 or (bits > 0) a code of `bits` bits into a table.
+Spec PatchScales(Spec spec, int bits = 0);
 // What layout "spqr" takes: 3 bits, groups and super groups of 16, threshold outliers.
 Spec SpqrSpec();
 

@@ -102,6 +102,24 @@ TEST(StorableTest, SecondLevelsOutOfRangeAreRefused) {
   ExpectAllRefuse(spec, 32, 32, "scale-bits", "9");
 }
 
+TEST(StorableTest, AdditiveCountsOutOfRangeAreRefused) {
+  const auto refused = [](int Levels::*count, int value, const std::string& axis) {
+    Spec spec = AdditiveSpec(2, 8);
+    spec.levels.*count = value;
+    ExpectAllRefuse(spec, 64, 64, axis + " = ", std::to_string(value));
+  };
+  for (int bad : {0, -1, 17}) {
+    refused(&Levels::codebooks, bad, "codebooks");
+    refused(&Levels::codebook_bits, bad, "codebook-bits");
+  }
+  for (int bad : {0, -1, 65}) {
+    refused(&Levels::out_group, bad, "out-group");
+    refused(&Levels::in_group, bad, "in-group");
+  }
+  Spec spec = PatchScales(AdditiveSpec(2, 8), 9);
+  ExpectAllRefuse(spec, 64, 64, "scale-bits", "9");
+}
+
 TEST(StorableTest, GroupsNeedAColumn) {
   for (int64_t g : {int64_t{0}, int64_t{-1}, std::numeric_limits<int64_t>::min()}) {
     ExpectAllRefuse(GroupSpec(4, g), 32, 32, "group_size", std::to_string(g));
