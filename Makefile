@@ -42,6 +42,7 @@ bench: setup ## run the benchmarks and write docs/performance.md
 	@$(PYTHON) tests/bench/run.py $(BUILD) --output docs/performance.md
 
 quality: demo ## measure every method on the demo's model and write docs/quality.md
+	@cmake --build $(BUILD) -j $(JOBS) --target aqlm_cases
 	@$(PYTHON) tests/quality/run.py $(BUILD)/bin
 
 docs: build ## write the generated pages of docs/: cli, methods, metrics, server-options

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/exit_codes.h"
+#include "workers/core/spec_fields.h"
 #include "workers/pack/layout.h"
 
 namespace quantd::cli {
@@ -40,15 +41,27 @@ void AddConnection(CLI::App* app, ConnectionFlags* flags) {
 }
 
 // A flag whose text SetField checks, so that flags and recipes take the same values.
-void AddSpecOption(CLI::App* app, const std::string& key, const std::string& help,
-                   SpecChoice* choice) {
-  app->add_option_function<std::string>(
+CLI::Option* AddSpecOption(CLI::App* app, const std::string& key, const std::string& help,
+                           SpecChoice* choice) {
+  return app->add_option_function<std::string>(
       "--" + key,
       [key, choice](const std::string& value) {
         absl::Status status = SetField(key, value, choice);
         if (!status.ok()) throw CLI::ValidationError("--" + std::string(status.message()));
       },
       help);
+}
+
+// A shorthand says all that its fields say: one or the others.
+void AddAdditive(CLI::App* app, SpecChoice* choice) {
+  const SpecShorthand& scheme = *FindSpecShorthand("scheme");
+  AddSpecOption(app, std::string(scheme.name), absl::StrCat(scheme.help, "; ", scheme.grammar),
+                choice);
+  for (absl::string_view name : scheme.fields) {
+    AddSpecOption(app, std::string(name), std::string(FindSpecField(name)->help), choice)
+        ->excludes(absl::StrCat("--", scheme.name));
+  }
+  AddSpecOption(app, "beam", "additive: hypotheses of the search for codes, 1 to 64", choice);
 }
 
 void AddSpec(CLI::App* app, SpecChoice* choice) {
@@ -74,6 +87,7 @@ void AddSpec(CLI::App* app, SpecChoice* choice) {
   AddSpecOption(app, "order", "gptq: act-order, natural or group-aware", choice);
   AddSpecOption(app, "timing", "gptq: static or dynamic groups", choice);
   AddSpecOption(app, "damping", "gptq: fraction of H's mean diagonal", choice);
+  AddAdditive(app, choice);
   AddSpecOption(app, "scale-dtype", "F16, BF16 or F32", choice);
   AddSpecOption(app, "tail", "reject or short-last-group, where groups do not divide", choice);
   app->add_option_function<std::vector<std::string>>(
@@ -117,6 +131,10 @@ void AddQuantizeInput(CLI::App* app, QuantizeFlags* flags) {
   app->add_option("--max-shard-size", flags->max_shard_bytes,
                   "Bytes of one output file (suffixes kb, mb, gb)")
       ->transform(CLI::AsSizeValue(false));
+  app->add_option("--checkpoint-seconds", flags->checkpoint_seconds,
+                  "How often the state of a long solve (aqlm) is stored in the output folder, for "
+                  "--resume and lost servers; default 60, 0: never")
+      ->check(CLI::Range(0, 1'000'000'000));
   app->add_flag("--verbose,-v", flags->verbose, "List every tensor that stays, and every retry");
 }
 
@@ -171,6 +189,11 @@ std::string Contradiction(const CommandLine& line) {
     if (sweep && spec->solve.solver != Solver::kGptq) {
       return absl::StrCat("--order, --timing and --damping speak to the sweep of solver gptq; ",
                           spec->method, " has none (--set solver=gptq gives it one)");
+    }
+    for (absl::string_view name : {"codebooks", "codebook-bits", "in-group", "out-group", "beam"}) {
+      if (!flags.spec.Has(name) || spec->levels.additive()) continue;
+      return absl::StrCat("--scheme, its numbers and --beam speak to additive levels; ",
+                          spec->method, " has none (--method aqlm has)");
     }
   }
   if (flags.max_shard_bytes == 0) return "--max-shard-size: 0 is not a size";

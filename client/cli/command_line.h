@@ -30,6 +30,7 @@ struct QuantizeFlags {
   bool keep_unfit = false;  // leave weights dense that the spec does not fit, instead of an error
   bool accept_degraded = false;
   bool resume = false;
+  int checkpoint_seconds = 60;  // between two states of a long solve; 0: none
   bool dry_run = false;
   bool verbose = false;
   std::string report;

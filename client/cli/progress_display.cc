@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kBarWidth = 24;
 constexpr char kClearLine[] = "\r\x1b[K";
+constexpr absl::Duration kRedraw = absl::Milliseconds(100);
 
 }  // namespace
 
@@ -32,7 +33,15 @@ std::string ProgressDisplay::Line() const {
 
 std::string ProgressDisplay::LineLocked(absl::Time now) const {
   const double seconds = std::max(1e-3, absl::ToDoubleSeconds(now - start_));
-  const double share = total_bytes_ == 0 ? 1.0 : static_cast<double>(bytes_) / total_bytes_;
+  double solved = static_cast<double>(bytes_);
+  double paced = solved;  // in this run
+  double eta = 0;         // at least what the servers say of single jobs
+  for (const auto& [job, solve] : solves_) {
+    solved += solve.bytes * solve.last.fraction;
+    paced += solve.bytes * std::max(0.0, solve.last.fraction - solve.from);
+    eta = std::max(eta, solve.last.eta_seconds);
+  }
+  const double share = total_bytes_ == 0 ? 1.0 : std::min(1.0, solved / total_bytes_);
   std::string line;
   if (terminal_) {
     const int filled = static_cast<int>(share * kBarWidth);
@@ -40,10 +49,14 @@ std::string ProgressDisplay::LineLocked(absl::Time now) const {
                     "] ");
   }
   absl::StrAppend(&line, tensors_, "/", total_tensors_, " tensors",
-                  absl::StrFormat("  %.3f GB/s", bytes_ / seconds / 1e9));
-  if (bytes_ > 0 && bytes_ < total_bytes_) {
-    const double left = seconds * (total_bytes_ - bytes_) / bytes_;
-    absl::StrAppend(&line, "  ETA ", HumanSeconds(left));
+                  absl::StrFormat("  %.3f GB/s", paced / seconds / 1e9));
+  if (paced > 0) eta = std::max(eta, seconds * (total_bytes_ - solved) / paced);
+  if (eta > 0 && bytes_ < total_bytes_) absl::StrAppend(&line, "  ETA ", HumanSeconds(eta));
+  for (const auto& [job, solve] : solves_) {
+    if (!solve.last.round) continue;
+    absl::StrAppend(&line, "  round ", solve.last.round->round,
+                    absl::StrFormat(", loss %.3g", solve.last.round->relative_loss));
+    break;  // one that stays the same while it works
   }
   return line;
 }
@@ -63,8 +76,25 @@ void ProgressDisplay::Done(int tensors, uint64_t bytes) {
   tensors_ += tensors;
   bytes_ += bytes;
   const absl::Time now = now_();
-  const absl::Duration pause = terminal_ ? absl::Milliseconds(100) : absl::Seconds(5);
+  const absl::Duration pause = terminal_ ? kRedraw : absl::Seconds(5);
   if (tensors_ >= total_tensors_ || now - drawn_ >= pause) Draw(now);
+}
+
+void ProgressDisplay::Solving(int job, uint64_t bytes, const wire::ProgressFrame& progress) {
+  absl::MutexLock lock(&mutex_);
+  const auto [it, fresh] = solves_.try_emplace(job);
+  if (fresh) it->second.from = progress.fraction;
+  it->second.bytes = bytes;
+  it->second.last = progress;
+  const absl::Time now = now_();
+  // A log of a run of hours should stay readable.
+  const absl::Duration pause = terminal_ ? kRedraw : absl::Seconds(30);
+  if (now - drawn_ >= pause) Draw(now);
+}
+
+void ProgressDisplay::Over(int job) {
+  absl::MutexLock lock(&mutex_);
+  solves_.erase(job);
 }
 
 void ProgressDisplay::Say(const std::string& line) {

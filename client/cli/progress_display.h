@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <ostream>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "proto/wire/frames.h"
 
 namespace quantd::cli {
 
@@ -19,17 +21,29 @@ class ProgressDisplay {
   ProgressDisplay(std::ostream* out, bool terminal, int total_tensors, uint64_t total_bytes,
                   std::function<absl::Time()> now);
 
-  // A finished tensor; draws when it is time to.
+  // Finished tensors; draws when it is time to.
   void Done(int tensors, uint64_t bytes);
+  // Where the solve of job `job` stands, of which `bytes` of source weights are; draws when it is
+  // time to. It counts as far as it is until Over().
+  void Solving(int job, uint64_t bytes, const wire::ProgressFrame& progress);
+  // The job's attempt has ended, one way or the other.
+  void Over(int job);
   // A line of its own, above the bar.
   void Say(const std::string& line);
   // Ends the bar's line.
   void Close();
 
-  // "[=====>    ] 12/48 tensors  1.20 GB/s  ETA 3 min 05 s".
+  // "[=====>    ] 12/48 tensors  1.20 GB/s  ETA 3 min 05 s  round 4, loss 0.0181", the end where a
+  // solver goes in rounds.
   std::string Line() const;
 
  private:
+  struct Solve {
+    uint64_t bytes = 0;
+    double from = 0;  // where it stood when it was first heard of: a resumed one stands far
+    wire::ProgressFrame last;
+  };
+
   std::string LineLocked(absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Draw(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -43,7 +57,8 @@ class ProgressDisplay {
   absl::Time drawn_ ABSL_GUARDED_BY(mutex_);
   int tensors_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool bar_ ABSL_GUARDED_BY(mutex_) = false;  // the cursor stands behind a bar
+  std::map<int, Solve> solves_ ABSL_GUARDED_BY(mutex_);  // under way
+  bool bar_ ABSL_GUARDED_BY(mutex_) = false;             // the cursor stands behind a bar
 };
 
 }  // namespace quantd::cli

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -14,6 +15,8 @@
 #include "client/cli/exit_codes.h"
 #include "client/cli/job_runs.h"
 #include "client/cli/quantize_plan.h"
+#include "client/cli/spec_text.h"
+#include "client/cli/state_keeper.h"
 #include "client/cli/text_table.h"
 #include "client/files/durable_file.h"
 #include "client/files/output_writer.h"
@@ -63,6 +66,8 @@ class QuantizeRun {
   absl::Status Prepare();
   absl::Status Work();
   client::Attempt Try(int index, int attempt, client::JobClient* client);
+  client::Attempt Call(int index, const std::string& job_id, const StoredState* state,
+                       client::JobClient* client);
   absl::Status Take(int index, client::JobAnswer answer);
   absl::Status Collect();
   absl::Status WriteFolderReport() const;
@@ -70,6 +75,7 @@ class QuantizeRun {
   int Conclude();
 
   uint64_t SourceBytes(const std::vector<int>& modules) const;
+  std::string NameOf(const PendingGroup& group) const;
   int done() const { return total() - static_cast<int>(writer_->Pending().size()); }
   int total() const { return static_cast<int>(plan_->output->modules().size()); }
 
@@ -81,6 +87,7 @@ class QuantizeRun {
   std::unique_ptr<OutputWriter> writer_;
   std::vector<PendingGroup> groups_;
   std::unique_ptr<ProgressDisplay> display_;
+  std::unique_ptr<StateKeeper> states_;
   const std::string run_id_ = NewRunId();
   const absl::Time start_ = absl::Now();
   std::map<int, LayerRecord> rejected_;  // by module
@@ -137,6 +144,7 @@ absl::Status QuantizeRun::Work() {
   }
   display_ = std::make_unique<ProgressDisplay>(env_->err, env_->terminal, tensors, bytes,
                                                [] { return absl::Now(); });
+  states_ = std::make_unique<StateKeeper>(flags_.out_dir, display_.get());
   if (tensors < total()) {
     display_->Say(
         absl::StrCat("resuming: ", total() - tensors, " of ", total(), " layers are done"));
@@ -153,10 +161,37 @@ absl::Status QuantizeRun::Work() {
   return status;
 }
 
+std::string QuantizeRun::NameOf(const PendingGroup& group) const {
+  const std::string& first = plan_->output->modules()[group.modules.front()].weight;
+  return absl::StrCat(first, group.modules.size() > 1 ? " and others" : "");
+}
+
 client::Attempt QuantizeRun::Try(int index, int attempt, client::JobClient* client) {
   const PendingGroup& group = groups_[index];
-  GroupRequest request =
-      MakeRequest(*plan_, group.modules, group.plan->statistics, JobId(run_id_, index, attempt));
+  const std::string name = NameOf(group), job_id = JobId(run_id_, index, attempt);
+  const std::optional<StoredState> state = states_->Newest(group.modules, name);
+  if (state) display_->Say(absl::StrCat(name, ": goes on from its stored state"));
+  client::Attempt result = Call(index, job_id, state ? &*state : nullptr, client);
+  if (state && RefusesCheckpoint(result.failure) && !env_->stop->stopped()) {
+    display_->Say(absl::StrCat(name, ": begins anew, the server does not take its stored state: ",
+                               std::string(result.failure.status.message())));
+    states_->Drop(group.modules);
+    result = Call(index, job_id + "-anew", nullptr, client);
+  }
+  if (!result.failure.status.ok()) {
+    result.failure.status =
+        absl::Status(result.failure.status.code(),
+                     absl::StrCat(name, ": ", std::string(result.failure.status.message())));
+  }
+  return result;
+}
+
+// One call, going on from `state` unless it is null.
+client::Attempt QuantizeRun::Call(int index, const std::string& job_id, const StoredState* state,
+                                  client::JobClient* client) {
+  const PendingGroup& group = groups_[index];
+  GroupRequest request = MakeRequest(*plan_, group.modules, group.plan->statistics, job_id);
+  if (state != nullptr) AddCheckpoint(*state, &request);
   uint64_t bytes = 0;
   for (size_t i = 0; i < request.bytes.size(); ++i) {
     bytes += request.bytes[i].size();
@@ -166,19 +201,14 @@ client::Attempt QuantizeRun::Try(int index, int attempt, client::JobClient* clie
   }
   client::CallOptions options;
   options.deadline = DeadlineFor(flags_.connection, group.seconds, bytes);
-  client::Attempt result = client->Quantize(request.job, request.bytes, options);
+  GroupObserver observer(index, SourceBytes(group.modules), group.modules, NameOf(group),
+                         display_.get(), states_.get());
+  client::Attempt result = client->Quantize(request.job, request.bytes, options, &observer);
   if (result.failure.status.ok() &&
       result.answer.final.report.tensors.size() != group.modules.size()) {
     result.failure.status = absl::InternalError(
         absl::StrCat("the server reported on ", result.answer.final.report.tensors.size(),
                      " weights of ", group.modules.size()));
-  }
-  if (!result.failure.status.ok()) {
-    const std::string& name = plan_->output->modules()[group.modules.front()].weight;
-    result.failure.status =
-        absl::Status(result.failure.status.code(),
-                     absl::StrCat(name, group.modules.size() > 1 ? " and others: " : ": ",
-                                  std::string(result.failure.status.message())));
   }
   return result;
 }
@@ -212,6 +242,8 @@ absl::Status QuantizeRun::Take(int index, client::JobAnswer answer) {
                                                 &record.report.spec));
     plan_->checkpoint.Release(*plan_->checkpoint.Find(module.weight));
   }
+  // After the journal's lines: a kill in between costs a state that nobody needs, no work.
+  states_->Drop(group.modules);
   for (const Statistic& statistic : group.plan->statistics) plan_->statistics->Release(statistic);
   for (int m : group.modules) {
     const auto own = plan_->own_statistics.find(plan_->output->modules()[m].module);
@@ -357,7 +389,7 @@ std::string LayerTable(const std::vector<LayerRecord>& records) {
     std::string outcome(OutcomeName(r.outcome));
     if (!r.reason.empty()) absl::StrAppend(&outcome, ": ", r.reason);
     table.AddRow({ModuleName(r.name), absl::StrCat(r.rows, "x", r.cols), r.spec.method,
-                  absl::StrCat(r.spec.levels.bits),
+                  BitsText(r.spec.levels),
                   delivered ? absl::StrFormat("%.3f", r.all_in_bits_per_weight) : "-",
                   r.error.output_relative_error ? "outputs" : "weights",
                   r.rtn_baseline ? ErrorNumber(MainError(*r.rtn_baseline)) : "-",

@@ -229,6 +229,7 @@ absl::StatusOr<std::unique_ptr<QuantizePlan>> MakeQuantizePlan(const QuantizeFla
   QUANTD_ASSIGN_OR_RETURN(const Layout* layout, ChooseLayout(flags, recipe));
   QUANTD_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(flags.model_dir));
   auto plan = std::make_unique<QuantizePlan>(std::move(checkpoint), layout);
+  plan->checkpoint_seconds = flags.checkpoint_seconds;
   if (!flags.statistics.empty()) {
     QUANTD_ASSIGN_OR_RETURN(plan->statistics, Statistics::Open(flags.statistics));
   }
@@ -308,6 +309,10 @@ GroupRequest MakeRequest(const QuantizePlan& plan, const std::vector<int>& modul
   // owner has decided.
   request.job.policy.on_degraded = OnDegraded::kAccept;
   request.job.layout = std::string(plan.layout->name());
+  // The other solvers are done before a state would be due.
+  if (request.job.spec.solve.solver == Solver::kBeam) {
+    request.job.checkpoint_seconds = plan.checkpoint_seconds;
+  }
   if (plan.statistics != nullptr && !statistics.empty()) {
     request.job.calibration_tokens = plan.statistics->tokens();
   }

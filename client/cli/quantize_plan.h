@@ -46,6 +46,7 @@ struct QuantizePlan {
   // By module: what is sent for its weight alone (FISHER, GRADIENT).
   std::map<std::string, std::vector<Statistic>> own_statistics;
   std::vector<std::string> left_behind;  // files of the source that are not copied
+  int checkpoint_seconds = 0;            // between states of jobs that solve for long; 0: none
 
   int folded_modules() const;  // whose column scale a norm takes
 };

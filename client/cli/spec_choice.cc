@@ -58,11 +58,11 @@ absl::Status SetField(absl::string_view key, absl::string_view value, SpecChoice
     choice->fields["storage"] = absl::AsciiStrToLower(value);
     return absl::OkStatus();
   }
-  const SpecField* const field = FindSpecField(key);
-  if (field == nullptr) return absl::NotFoundError(absl::StrCat("unknown key \"", key, "\""));
   Spec scratch;
   QUANTD_RETURN_IF_ERROR(SetSpecField(key, value, &scratch));
-  choice->fields[std::string(field->name)] = SpecFieldText(*field, scratch);
+  for (const SpecField* field : FieldsOfKey(key)) {
+    choice->fields[std::string(field->name)] = SpecFieldText(*field, scratch);
+  }
   return absl::OkStatus();
 }
 
@@ -96,6 +96,9 @@ absl::Status SetFields(absl::string_view assignments, SpecChoice* choice) {
 std::string KnownKeys() {
   std::string known = "method";
   for (const SpecField& field : SpecFields()) absl::StrAppend(&known, ", ", field.name);
+  for (const SpecShorthand& shorthand : SpecShorthands()) {
+    absl::StrAppend(&known, ", ", shorthand.name);
+  }
   return absl::StrCat(known, ", scale-dtype");
 }
 

@@ -20,7 +20,8 @@ struct SpecChoice {
   bool Has(absl::string_view field) const { return fields.count(std::string(field)) != 0; }
 };
 
-// Sets one key from text: "method", any SpecField by name or path, or one of two short forms:
+// Sets one key from text: "method", any SpecField by name or path, any SpecShorthand (which sets
+// its fields, so that the last of several keys wins), or one of two short forms:
 //   group-size    a number, "row", "column" or "tensor": granularity and group size at once
 //   scale-dtype   F16, BF16 or F32: storage
 // INVALID_ARGUMENT naming key, value and what is allowed; NOT_FOUND for an unknown key.

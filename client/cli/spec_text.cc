@@ -29,6 +29,13 @@ bool Searches(const Spec& s) {
 }
 bool Hqq(const Spec& s) { return s.fit.kind == FitKind::kHqq; }
 bool KMeans(const Spec& s) { return s.fit.kind == FitKind::kKMeans; }
+bool Additive(const Spec& s) { return s.levels.additive(); }
+bool Given(const Spec& s) { return s.fit.kind == FitKind::kGiven; }
+bool ResidualKMeans(const Spec& s) { return s.fit.kind == FitKind::kResidualKMeans; }
+bool Beam(const Spec& s) { return s.solve.solver == Solver::kBeam; }
+// Codebooks change in the course of the solve.
+bool Alternates(const Spec& s) { return Beam(s) && !Given(s); }
+bool Adam(const Spec& s) { return Alternates(s) && s.solve.update == CodebookRule::kAdam; }
 bool IntStorage(const Spec& s) { return s.storage.kind == StorageKind::kInt; }
 bool Rotates(const Spec& s) { return s.transform.rotation != RotationKind::kNone; }
 bool Corrects(const Spec& s) { return s.transform.correction != CorrectionKind::kNone; }
@@ -40,10 +47,15 @@ bool ColumnScore(const Spec& s) { return s.allocation.kind == AllocationKind::kC
 bool Sweeps(const Spec& s) { return s.solve.solver == Solver::kGptq; }
 
 constexpr Condition kConditions[] = {
+    {"bits", [](const Spec& s) { return !Additive(s); }},
     {"symmetry", Affine},
     {"zero", [](const Spec& s) { return Affine(s) && !s.levels.symmetric(); }},
     {"format", [](const Spec& s) { return s.levels.kind == LevelKind::kMinifloat; }},
     {"table", [](const Spec& s) { return s.levels.kind == LevelKind::kFixedTable; }},
+    {"codebooks", Additive},
+    {"codebook-bits", Additive},
+    {"out-group", Additive},
+    {"in-group", Additive},
     {"group-size", Groups},
     {"group-axis", Groups},
     {"strided", [](const Spec& s) { return Groups(s) && s.partition.axis != GroupAxis::kOut; }},
@@ -51,13 +63,18 @@ constexpr Condition kConditions[] = {
     {"fit-steps", Searches},
     {"shrink-to", Searches},
     {"norm", [](const Spec& s) { return s.fit.kind == FitKind::kShrinkSearch || Hqq(s); }},
-    {"fit-iterations", [](const Spec& s) { return Hqq(s) || KMeans(s); }},
+    {"fit-iterations", [](const Spec& s) { return Hqq(s) || KMeans(s) || ResidualKMeans(s); }},
     {"beta", Hqq},
     {"kappa", Hqq},
     {"importance", KMeans},
     {"fine-bits", [](const Spec& s) { return s.fit.kind == FitKind::kBinarySearch; }},
+    {"seeding", ResidualKMeans},
+    {"fit-seed", Additive},
+    {"refine-rounds", ResidualKMeans},
+    {"points-per-center", ResidualKMeans},
     {"scale-rounding", [](const Spec& s) { return s.storage.kind == StorageKind::kE8M0; }},
-    {"scale-bits", IntStorage},
+    {"scale-bits",
+     [](const Spec& s) { return IntStorage(s) || s.storage.kind == StorageKind::kTable; }},
     {"super-group", IntStorage},
     {"scaling", [](const Spec& s) { return s.transform.scaling != ScalingKind::kNone; }},
     {"scaling-steps", [](const Spec& s) { return s.transform.scaling == ScalingKind::kAwq; }},
@@ -95,6 +112,14 @@ constexpr Condition kConditions[] = {
     {"asymmetric", [](const Spec& s) { return Sweeps(s) && s.solve.asymmetric > 0; }},
     {"descent-passes", Sweeps},
     {"fallback-descent-passes", Sweeps},
+    {"beam", Beam},
+    {"rounds", Beam},
+    {"tolerance", Beam},
+    {"update", Alternates},
+    {"update-steps", Alternates},
+    {"learning-rate", Adam},
+    {"adam", Adam},
+    {"changed-share", Given},
 };
 
 std::string LevelsText(const Spec& spec) {
@@ -112,6 +137,8 @@ std::string LevelsText(const Spec& spec) {
       return absl::StrCat("binary", spec.levels.bits);
     case LevelKind::kCluster:
       return "cluster";
+    case LevelKind::kAdditive:
+      return FindSpecShorthand("scheme")->text(spec);
     default:
       return absl::StrCat("int", spec.levels.bits);
   }
@@ -150,7 +177,8 @@ std::string Statistics(const Spec& spec) {
     required.emplace_back(role == Role::kHessian ? "HESSIAN or ACTIVATIONS"
                                                  : std::string(RoleName(role)));
   }
-  return required.empty() ? "none" : absl::StrJoin(required, ", ");
+  if (!required.empty()) return absl::StrJoin(required, ", ");
+  return Beam(spec) ? "none; HESSIAN or ACTIVATIONS where there is one" : "none";
 }
 
 }  // namespace
@@ -172,13 +200,21 @@ Json SpecForReport(const Spec& spec) {
   return json;
 }
 
+std::string BitsText(const Levels& levels) {
+  return levels.additive() ? absl::StrFormat("%.3g", levels.additive_bits())
+                           : absl::StrCat(levels.bits);
+}
+
 std::string SpecSummary(const Spec& spec) {
   std::string text =
       absl::StrCat(spec.method, " ", LevelsText(spec), " ", GroupsText(spec.partition));
   if (Affine(spec)) absl::StrAppend(&text, " ", SymmetryName(spec.levels.symmetry));
   absl::StrAppend(&text, " ", StorageKindName(spec.storage.kind));
-  if (spec.fit.kind != FitKind::kMinMax) absl::StrAppend(&text, " ", FitKindName(spec.fit.kind));
+  if (spec.fit.kind != FitKind::kMinMax && !ResidualKMeans(spec)) {
+    absl::StrAppend(&text, " ", FitKindName(spec.fit.kind));
+  }
   if (Sweeps(spec)) absl::StrAppend(&text, " ", OrderName(spec.solve.order));
+  if (Beam(spec)) absl::StrAppend(&text, " beam=", spec.solve.beam);
   for (absl::string_view name : {"rotation", "correction", "outliers", "allocation"}) {
     const SpecField& field = *FindSpecField(name);
     if (FieldMatters(field, spec)) {
@@ -200,13 +236,22 @@ std::string DescribeMethod(const Method& method) {
   AddParagraph("when not to use", method.when_not_to_use, &text);
   AddParagraph("reading", method.reading, &text);
   absl::StrAppend(&text, "  axes\n");
+  const auto add_axis = [&text](absl::string_view name, absl::string_view value,
+                                absl::string_view help) {
+    absl::StrAppendFormat(&text, "    %-24s %-22s %s\n", name, value, help);
+  };
   for (const SpecField& field : SpecFields()) {
     if (!FieldMatters(field, spec)) continue;
+    for (const SpecShorthand& shorthand : SpecShorthands()) {
+      if (shorthand.fields.front() != field.name) continue;
+      add_axis(shorthand.name, shorthand.text(spec),
+               absl::StrCat("short for ", absl::StrJoin(shorthand.fields, ", "), ": ",
+                            shorthand.grammar));
+    }
     const bool fixed =
         std::find(method.fixed.begin(), method.fixed.end(), field.name) != method.fixed.end();
-    absl::StrAppendFormat(&text, "    %-24s %-22s %s\n", field.name,
-                          absl::StrCat(SpecFieldText(field, spec), fixed ? " (fixed)" : ""),
-                          field.help);
+    add_axis(field.name, absl::StrCat(SpecFieldText(field, spec), fixed ? " (fixed)" : ""),
+             field.help);
   }
   return text;
 }

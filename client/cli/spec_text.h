@@ -17,6 +17,9 @@ bool FieldMatters(const SpecField& field, const Spec& spec);
 // {"method": "gptq", "levels": "affine-int", "bits": 4, ...}: every field that matters, by name.
 nlohmann::ordered_json SpecForReport(const Spec& spec);
 
+// Bits of one weight's code: "4", "1.75".
+std::string BitsText(const Levels& levels);
+
 // "gptq int4 g128 symmetric-minmax f16 act-order".
 std::string SpecSummary(const Spec& spec);
 

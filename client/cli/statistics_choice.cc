@@ -85,6 +85,7 @@ absl::StatusOr<std::map<std::string, std::vector<Statistic>>> ChooseStatistics(
     const Selection& selection, const Statistics* statistics) {
   std::map<std::string, std::vector<Statistic>> found;
   std::map<std::pair<std::string, Role>, std::vector<std::string>> missing;  // method, role
+  std::vector<std::string> given;
   for (const TensorChoice& choice : selection.choices) {
     if (!choice.quantize) continue;
     std::vector<Statistic>& sent = found[choice.module];
@@ -93,9 +94,17 @@ absl::StatusOr<std::map<std::string, std::vector<Statistic>>> ChooseStatistics(
                               statistics->For(choice.module, choice.rows, choice.cols));
       sent = Sent(choice.spec, all);
     }
+    if (choice.spec.fit.kind == FitKind::kGiven) given.push_back(choice.name);
     for (Role role : RequiredRoles(choice.spec)) {
       if (!Holds(sent, role)) missing[{choice.spec.method, role}].push_back(choice.name);
     }
+  }
+  if (!given.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("fit given takes CODEBOOKS and SCALES from the program that calls the "
+                     "service; quantctl has "
+                     "none for ",
+                     given.size(), given.size() == 1 ? " weight" : " weights", Listed(given)));
   }
   if (missing.empty()) return found;
   const std::string where = statistics == nullptr ? "give --statistics FILE.safetensors"

@@ -12,8 +12,10 @@
 namespace quantd::cli {
 
 // By module: what a request carries for each weight that is quantized. `statistics` may be null
-// (nothing given), `path` is that of the file. FAILED_PRECONDITION listing the weights whose method
-// cannot do without a statistic that is not there; errors of Statistics::For.
+// (nothing given). H goes with every weight that has one, needed or not. FAILED_PRECONDITION
+// listing the weights whose method cannot do without a statistic that is not there, or whose
+// codebooks would have to be given (FitKind::kGiven: programs send them, files of statistics hold
+// none); errors of Statistics::For.
 absl::StatusOr<std::map<std::string, std::vector<Statistic>>> ChooseStatistics(
     const Selection& selection, const Statistics* statistics);
 

@@ -20,6 +20,7 @@
 #include "client/cli/exit_codes.h"
 #include "client/cli/job_runs.h"
 #include "client/cli/report_json.h"
+#include "client/cli/spec_text.h"
 #include "client/cli/text_table.h"
 #include "client/files/checkpoint.h"
 #include "client/files/durable_file.h"
@@ -105,7 +106,7 @@ class Verifier {
   void CheckModule(const QuantizedModule& module, ModuleCheck* check) const;
   void CheckDigests(const QuantizedModule& module, const TensorReport& report,
                     ModuleCheck* check) const;
-  void CheckScales(const PackedView& view, ModuleCheck* check) const;
+  void CheckScales(const QuantizedModule& module, const PackedView& view, ModuleCheck* check) const;
   absl::Status ReadColumnScales();
   // Null where no norm took the module's scale.
   const std::vector<float>* FoldedScale(const std::string& module) const;
@@ -143,7 +144,7 @@ void Verifier::CheckModule(const QuantizedModule& module, ModuleCheck* check) co
       source = nullptr;
     }
   }
-  for (const PackedView& view : module.Views(*checkpoint_)) CheckScales(view, check);
+  for (const PackedView& view : module.Views(*checkpoint_)) CheckScales(module, view, check);
   auto report = report_.find(module.module);
   if (report != report_.end()) CheckDigests(module, report->second, check);
 
@@ -188,7 +189,8 @@ void Verifier::CheckDigests(const QuantizedModule& module, const TensorReport& r
   }
 }
 
-void Verifier::CheckScales(const PackedView& view, ModuleCheck* check) const {
+void Verifier::CheckScales(const QuantizedModule& module, const PackedView& view,
+                           ModuleCheck* check) const {
   if (!absl::StrContains(view.decl.suffix, "scale") || !IsRealDType(view.decl.dtype)) return;
   const size_t size = DTypeBytes(view.decl.dtype);
   for (size_t i = 0; i * size < view.bytes.size(); ++i) {
@@ -200,7 +202,8 @@ void Verifier::CheckScales(const PackedView& view, ModuleCheck* check) const {
       std::memcpy(&bits, view.bytes.data() + 2 * i, 2);
       value = view.decl.dtype == DType::kF16 ? FromF16(bits) : FromBF16(bits);
     }
-    if (std::isfinite(value) && value != 0) continue;
+    // A band of zeros has no other additive code.
+    if (std::isfinite(value) && (value != 0 || module.spec.levels.additive())) continue;
     check->problems.push_back(absl::StrCat(view.decl.suffix, "[", i, "]: scale is ", value));
     return;
   }
@@ -335,7 +338,10 @@ void Verifier::CheckNames() {
 // The configs are the same but for the quantization object.
 void Verifier::CheckConfig() {
   nlohmann::json here = checkpoint_->config();
-  nlohmann::json there = source_->config();
+  nlohmann::ordered_json source = source_->config();
+  // What the layout asks of the rest of the config is no difference.
+  if (!modules_.empty()) AdaptModelConfig(modules_.front().layout->name(), &source);
+  nlohmann::json there = source;
   for (nlohmann::json* config : {&here, &there}) {
     config->erase("quantization_config");
     config->erase("compression_config");
@@ -381,8 +387,7 @@ bool Verifier::Print(std::ostream* out) const {
     auto report = report_.find(module.module);
     bad += check.problems.size();
     table.AddRow(
-        {module.module, absl::StrCat(module.rows, "x", module.cols),
-         absl::StrCat(module.spec.levels.bits),
+        {module.module, absl::StrCat(module.rows, "x", module.cols), BitsText(module.spec.levels),
          check.error ? ErrorNumber(check.error->weight_relative_error) : "-",
          report != report_.end() ? ErrorNumber(report->second.error.weight_relative_error) : "-",
          check.error ? absl::StrFormat("%.2f", check.error->sqnr_db) : "-",

@@ -154,6 +154,7 @@ absl::StatusOr<std::vector<float>> Dispatch(absl::string_view layout, const Tens
   if (layout == "mxfp8-quantized") return independent::DecodeMxFp(tensors, false, begin, rows);
   if (layout == "bitsandbytes") return independent::DecodeBitsAndBytes(tensors, begin, rows);
   if (layout == "spqr") return independent::DecodeSpqr(tensors, begin, rows);
+  if (layout == "aqlm") return independent::DecodeAqlm(tensors, begin, rows);
   if (layout == "plain") return independent::DecodePlain(tensors, begin, rows);
   return absl::InvalidArgumentError(
       absl::StrCat("module '", tensors.module().module, "': layout '", layout, "' is not known"));
@@ -174,7 +175,9 @@ absl::StatusOr<std::vector<float>> DecodeIndependently(absl::string_view layout,
     return fail(absl::StrCat("rows ", row_begin, " + ", rows, " of a weight of ",
                              ShapeString({module.rows, module.cols})));
   }
-  if (spec.levels.bits < 2 || spec.levels.bits > 8 ||
+  // Additive levels have counts of their own, which their decoder checks.
+  const bool bits_fit = spec.levels.additive() || (spec.levels.bits >= 2 && spec.levels.bits <= 8);
+  if (!bits_fit ||
       (spec.partition.granularity == Granularity::kGroup && spec.partition.group_size < 1)) {
     return fail("bits or group_size out of range");
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -57,6 +58,14 @@ class Tensors {
   const absl::Span<const PackedView> tensors_;
 };
 
+// `.codebooks` F16 [M, 2^B, out_group, in_group] of additive levels whose patches fill the weight.
+absl::StatusOr<Bytes> FindCodebooks(const Tensors& tensors);
+
+// What the M codes of a patch add up to, in their order, at (row, column) of the weight.
+// `code(book)` gives them.
+float PatchSum(const Levels& levels, Bytes codebooks, int64_t row, int64_t column,
+               absl::FunctionRef<int(int)> code);
+
 using Rows = absl::StatusOr<std::vector<float>>;
 
 // Rows [begin, begin + rows) in each layout.
@@ -65,6 +74,7 @@ Rows DecodeFloat8(const Tensors& tensors, int64_t begin, int64_t rows);
 Rows DecodeNvFp4(const Tensors& tensors, int64_t begin, int64_t rows);
 Rows DecodeMxFp(const Tensors& tensors, bool fp4, int64_t begin, int64_t rows);
 Rows DecodeBitsAndBytes(const Tensors& tensors, int64_t begin, int64_t rows);
+Rows DecodeAqlm(const Tensors& tensors, int64_t begin, int64_t rows);
 Rows DecodeSpqr(const Tensors& tensors, int64_t begin, int64_t rows);
 Rows DecodePlain(const Tensors& tensors, int64_t begin, int64_t rows);
 

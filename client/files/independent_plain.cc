@@ -102,6 +102,7 @@ class Plain {
   }
   absl::Status LoadGrid();
   absl::Status LoadCodes();
+  absl::Status LoadBookCodes();
   absl::Status LoadScales();
   absl::Status LoadExceptions();
   absl::Status LoadSigns();
@@ -119,6 +120,7 @@ class Plain {
   float Scale(int64_t p, int64_t g) const;
   float RealZero(int64_t p, int64_t g) const;
   float Value(int64_t row, int64_t column) const;
+  float PatchValue(int64_t row, int64_t column) const;
   void AddExceptions(int64_t row, float* values) const;
   Rows DecodeCoded(int64_t begin, int64_t rows) const;
   void UnrotateRows(std::vector<float>* values) const;
@@ -141,7 +143,7 @@ class Plain {
   int64_t input_block_ = 0, output_block_ = 0;
   Bytes codes_, scales_, scale_codes_, zeros_, real_zeros_, zero_codes_, super_, tables_;
   Bytes tensor_scale_, scale_offset_, outlier_rows_, outlier_columns_, outlier_values_;
-  Bytes kept_values_, recent_rows_, input_signs_, output_signs_;
+  Bytes kept_values_, recent_rows_, input_signs_, output_signs_, codebooks_;
   DType column_dtype_ = DType::kU16;
 };
 
@@ -150,9 +152,10 @@ absl::Status Plain::LoadGrid() {
   const bool group = p.granularity == Granularity::kGroup;
   const bool down = p.granularity == Granularity::kColumn || (group && p.axis == GroupAxis::kIn);
   const bool one = p.granularity == Granularity::kTensor;
-  group_rows_ = one ? m_ : !down ? 1 : group ? std::min(p.group_size, m_) : m_;
+  const int64_t along = spec_.levels.additive() ? spec_.levels.out_group : 1;
+  group_rows_ = one ? m_ : !down ? along : group ? std::min(p.group_size, m_) : m_;
   group_columns_ = down ? 1 : group ? std::min(p.group_size, n_) : n_;
-  strided_ = p.strided && group && p.group_size < m_ && m_ % p.group_size == 0;
+  strided_ = p.strided && down && group && p.group_size < m_ && m_ % p.group_size == 0;
   grid_rows_ = (m_ + group_rows_ - 1) / group_rows_;
   groups_ = (n_ + group_columns_ - 1) / group_columns_;
   group_of_.resize(n_);
@@ -169,7 +172,17 @@ absl::Status Plain::LoadGrid() {
   return absl::OkStatus();
 }
 
+absl::Status Plain::LoadBookCodes() {
+  const Levels& levels = spec_.levels;
+  const int64_t codes = n_ / levels.in_group * levels.codebooks;
+  row_bits_ = (codes * levels.codebook_bits + 7) / 8 * 8;
+  QUANTD_ASSIGN_OR_RETURN(codes_,
+                          Find(".codes", DType::kU8, {m_ / levels.out_group, row_bits_ / 8}));
+  return absl::OkStatus();
+}
+
 absl::Status Plain::LoadCodes() {
+  if (spec_.levels.additive()) return LoadBookCodes();
   column_bits_.assign(n_, bits_);
   if (tensors_.Lookup(".column_bits") != nullptr) {
     QUANTD_ASSIGN_OR_RETURN(const Bytes bits, Find(".column_bits", DType::kU8, {n_}));
@@ -205,9 +218,9 @@ absl::Status Plain::LoadScales() {
   const Levels& levels = spec_.levels;
   if (!levels.scaled()) return absl::OkStatus();
   const StorageKind kind = spec_.storage.kind;
-  const bool integer = kind == StorageKind::kInt;
+  const bool integer = kind == StorageKind::kInt, table = kind == StorageKind::kTable;
   const Shape grid = {grid_rows_, groups_};
-  const int64_t code_bytes = integer ? (groups_ * spec_.storage.bits + 7) / 8 : groups_;
+  const int64_t code_bytes = integer || table ? (groups_ * spec_.storage.bits + 7) / 8 : groups_;
   if (!spec_.storage.coded()) {
     QUANTD_ASSIGN_OR_RETURN(scales_, Find(".scales", spec_.storage.dtype(), grid));
   } else {
@@ -226,6 +239,10 @@ absl::Status Plain::LoadScales() {
     const int64_t outer = (grid_rows_ + spec_.storage.super_group - 1) / spec_.storage.super_group;
     QUANTD_ASSIGN_OR_RETURN(
         super_, Find(".super", DType::kF16, {outer, groups_, levels.real_zero() ? 4 : 2}));
+  }
+  if (table) {
+    QUANTD_ASSIGN_OR_RETURN(
+        super_, Find(".super", DType::kF16, {grid_rows_, int64_t{1} << spec_.storage.bits}));
   }
   if (kind == StorageKind::kNested) {
     dynamic_map_ = DynamicMap();
@@ -315,6 +332,9 @@ absl::Status Plain::LoadSigns() {
 }
 
 absl::Status Plain::Load() {
+  if (spec_.levels.additive()) {
+    QUANTD_ASSIGN_OR_RETURN(codebooks_, FindCodebooks(tensors_));
+  }
   QUANTD_RETURN_IF_ERROR(LoadGrid());
   QUANTD_RETURN_IF_ERROR(LoadCodes());
   QUANTD_RETURN_IF_ERROR(LoadScales());
@@ -338,6 +358,12 @@ float Plain::Scale(int64_t p, int64_t g) const {
     case StorageKind::kNested:
       return dynamic_map_[static_cast<int>(scale_codes_[i])] * Real(super_, DType::kF32, i / 256) +
              Real(scale_offset_, DType::kF32, 0);
+    case StorageKind::kTable: {
+      const int64_t row_bits = (groups_ * spec_.storage.bits + 7) / 8 * 8;
+      const int code =
+          Field(scale_codes_, p * row_bits + g * spec_.storage.bits, spec_.storage.bits);
+      return Real(super_, DType::kF16, (p << spec_.storage.bits) + code);
+    }
     case StorageKind::kInt: {
       const int64_t row_bits = (groups_ * spec_.storage.bits + 7) / 8 * 8;
       const int code =
@@ -364,9 +390,19 @@ float Plain::RealZero(int64_t p, int64_t g) const {
          (static_cast<float>(code) - Real(super_, DType::kF16, at + 3));
 }
 
+float Plain::PatchValue(int64_t row, int64_t column) const {
+  const Levels& levels = spec_.levels;
+  const int64_t first = row / levels.out_group * row_bits_ +
+                        column / levels.in_group * levels.codebooks * levels.codebook_bits;
+  return PatchSum(levels, codebooks_, row, column, [&](int book) {
+    return Field(codes_, first + book * levels.codebook_bits, levels.codebook_bits);
+  });
+}
+
 float Plain::Value(int64_t row, int64_t column) const {
   const int64_t p = row / group_rows_, g = group_of_[column];
   const Levels& levels = spec_.levels;
+  if (levels.additive()) return PatchValue(row, column) * Scale(p, g);
   if (levels.kind == LevelKind::kCluster) {
     const int word = Field(codes_, row * row_bits_ + column / 3 * 7, 7);
     return ClusterValue(word, static_cast<int>(column % 3)) * Scale(p, g);

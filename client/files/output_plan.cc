@@ -164,6 +164,7 @@ absl::Status OutputPlan::FillConfigs() {
       const Json object,
       MakeQuantizationConfig(layout_->name(), in_config, dense_linears_, source_config_));
   Json config = source_config_;
+  AdaptModelConfig(layout_->name(), &config);
   config[kConfigKey] = object;
   config_json_ = PrettyFile(config);
   if (absl::StartsWith(layout_->name(), "gptq")) quantize_config_json_ = PrettyFile(object);

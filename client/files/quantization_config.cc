@@ -299,7 +299,54 @@ Json Spqr(absl::Span<const ConfigModule> quantized, absl::Span<const std::string
   return out;
 }
 
+// "2x8, patches of 1 x 8".
+std::string PatchText(const Levels& levels) {
+  return absl::StrCat(levels.codebooks, "x", levels.codebook_bits, ", patches of ",
+                      levels.out_group, " x ", levels.in_group);
+}
+
+absl::StatusOr<Json> Aqlm(absl::Span<const ConfigModule> quantized,
+                          absl::Span<const std::string> dense_linears) {
+  const Levels& main = quantized.front().spec.levels;
+  for (const ConfigModule& m : quantized) {
+    const Levels& levels = m.spec.levels;
+    if (levels.codebooks == main.codebooks && levels.codebook_bits == main.codebook_bits &&
+        levels.out_group == main.out_group && levels.in_group == main.in_group) {
+      continue;
+    }
+    return absl::InvalidArgumentError(
+        absl::StrCat("layout aqlm: one geometry for all modules, but ", m.module, " has ",
+                     PatchText(levels), " and ", quantized.front().module, " has ", PatchText(main),
+                     "; layout plain can hold both"));
+  }
+  Json out = {{"quant_method", "aqlm"},
+              {"nbits_per_codebook", main.codebook_bits},
+              {"num_codebooks", main.codebooks},
+              {"in_group_size", main.in_group},
+              {"out_group_size", main.out_group}};
+  // Some readers compare with the tensor's name, some with the module's; all replace every linear
+  // layer that is not listed.
+  Json& keep = out["linear_weights_not_to_quantize"] = Json::array();
+  for (const std::string& module : dense_linears) {
+    keep.push_back(absl::StrCat(module, ".weight"));
+    keep.push_back(module);
+  }
+  return out;
+}
+
 }  // namespace
+
+void AdaptModelConfig(absl::string_view layout, Json* model_config) {
+  if (layout != "aqlm") return;
+  bool found = false;
+  for (const char* key : {"dtype", "torch_dtype"}) {
+    const auto it = model_config->find(key);
+    if (it == model_config->end()) continue;
+    *it = "float16";
+    found = true;
+  }
+  if (!found) (*model_config)["torch_dtype"] = "float16";
+}
 
 absl::StatusOr<Json> MakeQuantizationConfig(absl::string_view layout,
                                             absl::Span<const ConfigModule> quantized,
@@ -316,6 +363,7 @@ absl::StatusOr<Json> MakeQuantizationConfig(absl::string_view layout,
   if (layout == "gptq-v2") return Gptq("gptq_v2", quantized, dense_linears);
   if (layout == "bitsandbytes") return BitsAndBytes(quantized, dense_linears, model_config);
   if (layout == "spqr") return Spqr(quantized, dense_linears);
+  if (layout == "aqlm") return Aqlm(quantized, dense_linears);
   if (layout == "plain") return Plain(quantized, dense_linears);
   return absl::InvalidArgumentError(absl::StrCat("layout '", layout, "' has no config object"));
 }

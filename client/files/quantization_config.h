@@ -3,7 +3,7 @@
 //
 // compressed-tensors: config.json `quantization_config`, format "pack-quantized"; the layouts named
 // after the other formats write those. gptq, gptq-v2: the same key with quant_method "gptq", and
-// its content as quantize_config.json. bitsandbytes, spqr: their own quant_method. plain:
+// its content as quantize_config.json. bitsandbytes, spqr, aqlm: their own quant_method. plain:
 // quant_method "quantd-plain", one entry per module with every field of its spec that is not Spec's
 // default.
 #pragma once
@@ -40,6 +40,12 @@ absl::StatusOr<nlohmann::ordered_json> MakeQuantizationConfig(
     absl::string_view layout, absl::Span<const ConfigModule> quantized,
     absl::Span<const std::string> dense_linears,
     const nlohmann::ordered_json& model_config = nlohmann::ordered_json::object());
+
+// Sets in `model_config`, the rest of config.json, what readers of the layout go by. aqlm: the
+// model's dtype becomes float16, because that is what its readers load codebooks and scales as,
+// under the key that is there ("dtype", "torch_dtype" or both), else under "torch_dtype". Other
+// layouts change nothing.
+void AdaptModelConfig(absl::string_view layout, nlohmann::ordered_json* model_config);
 
 // A module of a quantized folder, ready to be decoded.
 struct QuantizedModule {

@@ -142,12 +142,14 @@ absl::StatusOr<std::vector<QuantizedModule>> ConfigReader::Read() {
     QUANTD_RETURN_IF_ERROR(ReadBitsAndBytes());
   } else if (method == "spqr") {
     QUANTD_RETURN_IF_ERROR(ReadSpqr());
+  } else if (method == "aqlm") {
+    QUANTD_RETURN_IF_ERROR(ReadAqlm());
   } else if (method == "quantd-plain") {
     QUANTD_RETURN_IF_ERROR(ReadPlain());
   } else {
     return Bad("", "quant_method",
                absl::StrCat("'", method,
-                            "', expected compressed-tensors, gptq, bitsandbytes, spqr or "
+                            "', expected compressed-tensors, gptq, bitsandbytes, spqr, aqlm or "
                             "quantd-plain"));
   }
   if (modules_.empty()) {
@@ -331,6 +333,41 @@ absl::Status ConfigReader::ReadSpqr() {
     // The file always says which column is stored where, and may hold any number of outliers.
     SetGroupIndex(&spec);
     QUANTD_RETURN_IF_ERROR(Keep(std::move(out), *layout));
+  }
+  return absl::OkStatus();
+}
+
+// The object gives the geometry of all modules, `.codes` the shape of each.
+absl::Status ConfigReader::ReadAqlm() {
+  const auto count = [this](const char* key, int64_t most) -> absl::StatusOr<int> {
+    QUANTD_ASSIGN_OR_RETURN(const int64_t value, Integer(config_, "", key));
+    if (value >= 1 && value <= most) return static_cast<int>(value);
+    return Bad("", key, absl::StrCat(value, ", expected 1 to ", most));
+  };
+  Spec spec;
+  spec.levels.kind = LevelKind::kAdditive;
+  spec.partition.granularity = Granularity::kRow;
+  // No decoder asks how the codes came about, but a spec must go together.
+  spec.fit.kind = FitKind::kResidualKMeans;
+  spec.solve.solver = Solver::kBeam;
+  QUANTD_ASSIGN_OR_RETURN(spec.levels.codebook_bits, count("nbits_per_codebook", 16));
+  QUANTD_ASSIGN_OR_RETURN(spec.levels.codebooks, count("num_codebooks", 16));
+  QUANTD_ASSIGN_OR_RETURN(spec.levels.in_group, count("in_group_size", 64));
+  QUANTD_ASSIGN_OR_RETURN(spec.levels.out_group, count("out_group_size", 64));
+  QUANTD_ASSIGN_OR_RETURN(const Layout* const layout, FindLayout("aqlm"));
+  for (const CheckpointTensor& tensor : checkpoint_.tensors()) {
+    absl::string_view name = tensor.name();
+    if (!absl::ConsumeSuffix(&name, ".codes")) continue;
+    const Shape& shape = tensor.stored->shape;
+    if (shape.size() != 3 || shape[0] < 1 || shape[1] < 1 || shape[0] > kMaxDimension ||
+        shape[1] > kMaxDimension) {
+      return Bad(name, "codes",
+                 absl::StrCat("shape ", ShapeString(shape),
+                              ", expected [out groups, in groups, codebooks]"));
+    }
+    QUANTD_RETURN_IF_ERROR(Keep({std::string(name), shape[0] * spec.levels.out_group,
+                                 shape[1] * spec.levels.in_group, spec},
+                                *layout));
   }
   return absl::OkStatus();
 }

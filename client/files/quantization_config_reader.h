@@ -59,6 +59,7 @@ class ConfigReader {
   absl::Status ReadBitsAndBytes();
   absl::Status ReadBitsAndBytesModule(const std::string& module, const Layout& layout);
   absl::Status ReadSpqr();
+  absl::Status ReadAqlm();
   absl::Status ReadPlain();
   absl::Status ReadPlainModule(const nlohmann::ordered_json& entry, const Layout& layout);
 

@@ -80,7 +80,7 @@ void Tell(const wire::ResponseFrame& frame, JobObserver* observer) {
 // Reads until the stream ends. The first error of our own cancels the call; the rest is drained.
 template <typename Response, typename Stream>
 absl::Status Collect(Stream* stream, grpc::ClientContext* context, ResultCollector* collector,
-                     JobObserver* observer) {
+                     JobObserver* observer, bool* advanced) {
   absl::Status status;
   Response message;
   while (stream->Read(&message)) {
@@ -89,6 +89,10 @@ absl::Status Collect(Stream* stream, grpc::ClientContext* context, ResultCollect
     if (frame.ok()) {
       Tell(*frame, observer);
       status = collector->Add(*std::move(frame));
+      if (std::optional<std::string> state = collector->TakeState()) {
+        *advanced = true;
+        observer->OnState(*std::move(state));
+      }
     } else {
       status = absl::InternalError(
           absl::StrCat("unreadable answer of the server: ", frame.status().message()));
@@ -115,7 +119,8 @@ Attempt RunAttempt(const JobT& job, absl::Span<const absl::Span<const std::byte>
   uint64_t sent = 0;
   std::thread writer(
       [&] { sent = Upload<Request>(stream.get(), job, bytes, options.chunk_bytes, observer); });
-  absl::Status own = Collect<Response>(stream.get(), &context, &collector, observer);
+  bool advanced = false;
+  absl::Status own = Collect<Response>(stream.get(), &context, &collector, observer, &advanced);
   writer.join();
   const absl::Status theirs = ToAbsl(stream->Finish());
 
@@ -124,12 +129,14 @@ Attempt RunAttempt(const JobT& job, absl::Span<const absl::Span<const std::byte>
   } else if (!own.ok()) {
     attempt.failure.status = own;
   } else if (!theirs.ok()) {
-    attempt.failure = {theirs, Pushback(context)};
+    attempt.failure.status = theirs;
+    attempt.failure.pushback = Pushback(context);
   } else {
     absl::StatusOr<JobAnswer> answer = collector.Finish();
     attempt.failure.status = answer.status();
     if (answer.ok()) attempt.answer = *std::move(answer);
   }
+  attempt.failure.advanced = advanced;
   attempt.answer.sent_bytes = sent;
   return attempt;
 }

@@ -40,6 +40,9 @@ class JobObserver {
   virtual void OnSent(uint64_t /*bytes*/) {}
   virtual void OnAccepted(const wire::AcceptedFrame&) {}
   virtual void OnProgress(const wire::ProgressFrame&) {}
+  // A whole state of the job: the bytes of a tensor of role CHECKPOINT with which the same request
+  // goes on from there. Nothing is read from the server while this runs.
+  virtual void OnState(std::string /*state*/) {}
   // Before the wait for the next attempt; what OnSent told so far is void.
   virtual void OnRetry(const AttemptFailure&, absl::Duration /*delay*/) {}
 };
@@ -64,8 +67,8 @@ class JobClient {
 
   // bytes[i] are those of job.tensors[i] and must stay valid during the call; they are sent from
   // where they lie. Codes beside the server's own: DATA_LOSS for a result whose digest, CRC or
-  // length does not hold; INTERNAL for answers that break the stream's grammar; UNAVAILABLE for a
-  // call that ends well but without Final; CANCELLED when stopped.
+  // length does not hold, or a state's; INTERNAL for answers that break the stream's grammar;
+  // UNAVAILABLE for a call that ends well but without Final; CANCELLED when stopped.
   Attempt Quantize(const QuantizeJob& job, absl::Span<const absl::Span<const std::byte>> bytes,
                    const CallOptions& options, JobObserver* observer = nullptr);
   Attempt Dequantize(const DequantizeJob& job, absl::Span<const absl::Span<const std::byte>> bytes,

@@ -27,6 +27,7 @@ ResultCollector::ResultCollector(std::vector<std::string> weight_names)
 ResultCollector::~ResultCollector() = default;
 
 absl::Status ResultCollector::Add(wire::ResponseFrame frame) {
+  state_.reset();
   if (final_) return absl::InternalError("the server sent a frame after Final");
   if (auto* accepted = std::get_if<wire::AcceptedFrame>(&frame)) {
     if (accepted_) return absl::InternalError("the server sent Accepted twice");
@@ -39,6 +40,7 @@ absl::Status ResultCollector::Add(wire::ResponseFrame frame) {
   if (auto* tensor = std::get_if<wire::ResultTensorFrame>(&frame))
     return AddTensor(std::move(*tensor));
   if (auto* chunk = std::get_if<wire::ChunkFrame>(&frame)) return AddChunk(std::move(*chunk));
+  if (auto* piece = std::get_if<wire::JobStateFrame>(&frame)) return AddState(std::move(*piece));
   if (auto* report = std::get_if<wire::TensorReportFrame>(&frame)) {
     reports_.push_back(std::move(report->report));
     return absl::OkStatus();
@@ -81,6 +83,15 @@ absl::Status ResultCollector::AddChunk(wire::ChunkFrame chunk) {
   }
   chunk.tensor = 0;
   return it->second->assembler->Add(chunk);
+}
+
+absl::Status ResultCollector::AddState(wire::JobStateFrame piece) {
+  if (!incoming_.empty() || !reports_.empty()) {
+    return absl::InternalError("the server sent a state of the job after results");
+  }
+  absl::StatusOr<std::optional<std::string>> whole = states_.Add(std::move(piece));
+  if (whole.ok()) state_ = *std::move(whole);
+  return whole.status();
 }
 
 absl::Status ResultCollector::CheckAgainstReport() const {

@@ -18,6 +18,11 @@ absl::Duration RetryState::Backoff() {
 
 std::optional<absl::Duration> RetryState::Next(const AttemptFailure& failure) {
   ++attempts_;
+  if (failure.advanced) {
+    counted_ = 0;
+    waited_ = absl::ZeroDuration();
+    data_lost_ = false;
+  }
   if (failure.pushback && *failure.pushback < absl::ZeroDuration()) return std::nullopt;
   switch (failure.status.code()) {
     case absl::StatusCode::kUnavailable:
@@ -29,6 +34,9 @@ std::optional<absl::Duration> RetryState::Next(const AttemptFailure& failure) {
     case absl::StatusCode::kDataLoss:
       if (data_lost_) return std::nullopt;
       data_lost_ = true;
+      break;
+    case absl::StatusCode::kDeadlineExceeded:
+      if (!failure.advanced) return std::nullopt;
       break;
     default:
       return std::nullopt;

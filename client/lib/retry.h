@@ -25,6 +25,8 @@ struct AttemptFailure {
   absl::Status status;
   // The server's grpc-retry-pushback-ms: when to come back; negative = never.
   std::optional<absl::Duration> pushback;
+  // The attempt brought a state of the job from which the next one goes on.
+  bool advanced = false;
 };
 
 // The attempts of one job. Not thread-safe.
@@ -32,7 +34,9 @@ struct AttemptFailure {
 // A job is repeated as a whole for: UNAVAILABLE and CANCELLED (by the other side);
 // RESOURCE_EXHAUSTED with a pushback of zero or more, which says "full now" and does not count as
 // an attempt; DATA_LOSS, once. Nothing else: a request that is wrong stays wrong. Any code with a
-// negative pushback is final.
+// negative pushback is final. After an attempt that advanced, attempts and waiting are counted
+// anew, and DEADLINE_EXCEEDED is repeated, too: a job of hours may lose its server more often than
+// one of seconds, and need more than one call.
 class RetryState {
  public:
   // `uniform` gives numbers in [0, 1).

@@ -51,6 +51,7 @@ Session::Session(const SessionDeps* deps, const SessionOptions& options, CallInf
       info_(std::move(info)),
       created_(deps->clock->Now()),
       deadline_(std::min(info_.deadline, created_ + options.max_call)),
+      states_(options.chunk_bytes),
       callbacks_(std::move(callbacks)),
       on_closed_(std::move(on_closed)) {}
 
@@ -124,6 +125,7 @@ void Session::Stop(absl::Status status, std::optional<int64_t> pushback_ms) {
 std::optional<wire::ResponseFrame> Session::NextResponse() {
   Effects fx;
   std::optional<wire::ResponseFrame> frame;
+  std::string spent;  // freed without the lock
   {
     absl::MutexLock lock(&mutex_);
     said_ready_ = false;
@@ -139,6 +141,10 @@ std::optional<wire::ResponseFrame> Session::NextResponse() {
       writing_final_ = std::holds_alternative<wire::FinalFrame>(*frame);
     } else if (progress_) {
       frame = *std::exchange(progress_, std::nullopt);
+    } else if (std::optional<wire::JobStateFrame> piece = states_.Next(&spent)) {
+      bytes_out_ += piece->data.size();
+      state_midway_.store(states_.midway(), std::memory_order_relaxed);
+      frame = *std::move(piece);
     } else {
       return std::nullopt;
     }
@@ -202,6 +208,7 @@ void Session::TakeHeader(JobHeader header, absl::Time now, Effects* fx) {
     layout_ = quantize->layout;
     method_ = quantize->spec.method;
     priority_ = quantize->priority;
+    state_interval_ = absl::Seconds(quantize->checkpoint_seconds);
     quantize_ = true;
   } else {
     const auto& dequantize = std::get<DequantizeJob>(header);
@@ -269,7 +276,7 @@ Session::Say Session::NextToSay() {
     say_resume_ = false;
     return Say::kResume;
   }
-  if (!writing_ && !said_ready_ && (!outbox_.empty() || progress_)) {
+  if (!writing_ && !said_ready_ && (!outbox_.empty() || progress_ || !states_.empty())) {
     said_ready_ = true;
     return Say::kReady;
   }

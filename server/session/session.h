@@ -12,17 +12,20 @@
 // that does not read parks the job with a full outbox and no thread.
 //
 // Requests:  header, chunk*, end.
-// Responses: accepted, progress*, then per weight (tensor, chunk*)*, report; then final.
+// Responses: accepted, (progress | piece of a state)*, then per weight (tensor, chunk*)*, report;
+// then final.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -34,6 +37,7 @@
 #include "server/admission/admission.h"
 #include "server/session/options.h"
 #include "server/session/result_frames.h"
+#include "server/session/state_outbox.h"
 #include "workers/core/cancel.h"
 #include "workers/core/progress.h"
 #include "workers/engine/engine.h"
@@ -53,7 +57,9 @@ enum class SessionState : uint8_t {
 absl::string_view SessionStateName(SessionState state);  // "header", "admitting", ...
 
 // Thread-safe. Inputs may come in any order and at once, also after the end, where they do nothing.
-class Session : public std::enable_shared_from_this<Session>, private ProgressSink {
+class Session : public std::enable_shared_from_this<Session>,
+                private ProgressSink,
+                private StateSink {
  public:
   // `deps` outlives the session. `on_closed` is called once, as the last thing a session does:
   // after Finish, and when all its memory is given back. It may be empty.
@@ -102,6 +108,7 @@ class Session : public std::enable_shared_from_this<Session>, private ProgressSi
     std::optional<JobHeader> header;
     std::deque<wire::ChunkFrame> inbox;
     std::deque<wire::ResponseFrame> outbox;
+    std::vector<std::string> states;
     std::optional<uint64_t> cancel_ticket;
     std::optional<std::string> reject_method;  // tell that an invalid request was refused
     bool post_ingest = false;
@@ -129,6 +136,10 @@ class Session : public std::enable_shared_from_this<Session>, private ProgressSi
 
   // ProgressSink, called by the job.
   void OnProgress(Phase phase, double fraction) override;
+  void OnRound(int weight, int round, double relative_loss) override;
+  // StateSink, called by the job.
+  bool Due() override;
+  void Save(std::string state) override;
 
   // Inputs.
   absl::Status CheckGrammar(const wire::RequestFrame& frame) const
@@ -157,6 +168,7 @@ class Session : public std::enable_shared_from_this<Session>, private ProgressSi
   void TakeResult(JobResult result, absl::Time now, Effects* fx)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   RunContext Context();
+  void ScheduleState(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // The end.
   void End(absl::Status status, std::optional<int64_t> pushback_ms, Effects* fx)
@@ -167,7 +179,8 @@ class Session : public std::enable_shared_from_this<Session>, private ProgressSi
   // Time.
   absl::Status CheckTimeouts(absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MakeProgress(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  wire::ProgressFrame ProgressNow(absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  wire::ProgressFrame ProgressNow(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  double SecondsLeft(double fraction, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Carries out what a locked section decided, then speaks to the stream's owner.
   void Apply(Effects fx) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -186,6 +199,11 @@ class Session : public std::enable_shared_from_this<Session>, private ProgressSi
   // Where Job::Run is: the phase above 32 bits of a float. Written by the job's threads, read by
   // Tick.
   std::atomic<uint64_t> job_progress_{0};
+  // When the client wants the next state, in ns since 1970; and whether one is half sent, which
+  // holds the next one back: so there are never more than two.
+  static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+  std::atomic<int64_t> next_state_at_{kNever};
+  std::atomic<bool> state_midway_{false};
 
   mutable absl::Mutex mutex_;
   SessionState state_ ABSL_GUARDED_BY(mutex_) = SessionState::kHeader;
@@ -197,6 +215,7 @@ class Session : public std::enable_shared_from_this<Session>, private ProgressSi
   std::string method_ ABSL_GUARDED_BY(mutex_);
   bool quantize_ ABSL_GUARDED_BY(mutex_) = true;
   int priority_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Duration state_interval_ ABSL_GUARDED_BY(mutex_);  // zero: no states are wanted
   bool has_header_ ABSL_GUARDED_BY(mutex_) = false;  // the call counts as a job, also when refused
   Cost cost_ ABSL_GUARDED_BY(mutex_);
   uint64_t weight_elements_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -233,11 +252,20 @@ class Session : public std::enable_shared_from_this<Session>, private ProgressSi
   std::optional<ResultFrames> results_ ABSL_GUARDED_BY(mutex_);
   std::deque<wire::ResponseFrame> outbox_ ABSL_GUARDED_BY(mutex_);
   uint64_t outbox_cost_ ABSL_GUARDED_BY(mutex_) = 0;
+  StateOutbox states_ ABSL_GUARDED_BY(mutex_);
   bool accepted_ ABSL_GUARDED_BY(mutex_) = false;
   bool all_produced_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<wire::ProgressFrame> progress_ ABSL_GUARDED_BY(mutex_);
   wire::ProgressFrame last_progress_ ABSL_GUARDED_BY(mutex_);
   absl::Time last_progress_at_ ABSL_GUARDED_BY(mutex_);
+  std::optional<wire::ProgressFrame::Round> round_ ABSL_GUARDED_BY(mutex_);  // the last one
+  // Where the solver stood when it was first seen solving: a job that is taken up again begins far
+  // from zero.
+  struct Pace {
+    absl::Time since;
+    double from = 0;
+  };
+  std::optional<Pace> pace_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_final_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Time write_since_ ABSL_GUARDED_BY(mutex_);

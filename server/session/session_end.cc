@@ -29,6 +29,8 @@ void Session::End(absl::Status status, std::optional<int64_t> pushback_ms, Effec
   fx->header = std::exchange(header_, std::nullopt);
   fx->inbox = std::exchange(inbox_, {});
   fx->outbox = std::exchange(outbox_, {});
+  fx->states = states_.Take();
+  next_state_at_.store(kNever, std::memory_order_relaxed);
   inbox_cost_ = 0;
   outbox_cost_ = 0;
   ReleaseIfIdle(fx);

@@ -11,7 +11,31 @@ RunContext Session::Context() {
   context.executor = deps_->executor;
   context.cancel = &cancel_;
   context.progress = this;
+  if (next_state_at_.load(std::memory_order_relaxed) != kNever) context.states = this;
   return context;
+}
+
+void Session::ScheduleState(absl::Time now) {
+  if (state_interval_ > absl::ZeroDuration()) {
+    next_state_at_.store(absl::ToUnixNanos(now + state_interval_), std::memory_order_relaxed);
+  }
+}
+
+bool Session::Due() {
+  return !state_midway_.load(std::memory_order_relaxed) &&
+         absl::ToUnixNanos(deps_->clock->Now()) >= next_state_at_.load(std::memory_order_relaxed);
+}
+
+void Session::Save(std::string state) {
+  {
+    absl::MutexLock lock(&mutex_);
+    // After a cancel nobody will read it.
+    if (state_ != SessionState::kRunning || state_interval_ == absl::ZeroDuration()) return;
+    state = states_.Put(std::move(state));
+    ScheduleState(deps_->clock->Now());
+  }
+  std::string().swap(state);
+  Apply(Effects());
 }
 
 void Session::RunCompute() {
@@ -21,6 +45,7 @@ void Session::RunCompute() {
     if (state_ == SessionState::kEnded) return;
     ++working_;
     run_at_ = deps_->clock->Now();
+    ScheduleState(*run_at_);
     job = job_.get();
   }
   absl::StatusOr<JobResult> result =
@@ -58,6 +83,8 @@ void Session::TakeResult(JobResult result, absl::Time now, Effects* fx) {
   results_.emplace(std::move(result), quantize_ ? Role::kPacked : Role::kWeight, deps_->build_id,
                    options_.chunk_bytes);
   progress_.reset();  // the results speak for themselves
+  fx->states = states_.Take();
+  next_state_at_.store(kNever, std::memory_order_relaxed);
   state_ = SessionState::kSending;
   PostIngest(fx);
 }

@@ -1,6 +1,7 @@
 // What happens because time passes: timeouts and progress.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/session/session.h"
@@ -28,6 +29,13 @@ double PackedFraction(uint64_t packed) {
 
 void Session::OnProgress(Phase phase, double fraction) {
   job_progress_.store(PackProgress(phase, fraction), std::memory_order_relaxed);
+}
+
+void Session::OnRound(int weight, int round, double relative_loss) {
+  // A weight of zeros has no relative loss, and readers refuse what is no number.
+  if (!(relative_loss >= 0)) return;
+  absl::MutexLock lock(&mutex_);
+  round_ = {static_cast<uint32_t>(weight), static_cast<uint32_t>(round), relative_loss};
 }
 
 void Session::Tick() {
@@ -75,8 +83,12 @@ void Session::MakeProgress(absl::Time now) {
     return;
   }
   const wire::ProgressFrame frame = ProgressNow(now);
-  const bool changed =
-      frame.phase != last_progress_.phase || frame.fraction != last_progress_.fraction;
+  const auto round_of = [](const wire::ProgressFrame& of) {
+    return of.round ? std::make_pair(of.round->weight, of.round->round) : std::make_pair(0u, 0u);
+  };
+  const bool changed = frame.phase != last_progress_.phase ||
+                       frame.fraction != last_progress_.fraction ||
+                       round_of(frame) != round_of(last_progress_);
   const absl::Duration since = now - last_progress_at_;
   if (since < options_.progress_max_interval &&
       !(changed && since >= options_.progress_min_interval)) {
@@ -87,7 +99,7 @@ void Session::MakeProgress(absl::Time now) {
   last_progress_at_ = now;
 }
 
-wire::ProgressFrame Session::ProgressNow(absl::Time now) const {
+wire::ProgressFrame Session::ProgressNow(absl::Time now) {
   wire::ProgressFrame frame;
   frame.phase = Phase::kQueued;  // for memory, or for a worker
   if (state_ == SessionState::kUploading) {
@@ -101,16 +113,30 @@ wire::ProgressFrame Session::ProgressNow(absl::Time now) const {
     }
   } else if (state_ == SessionState::kRunning && run_at_) {
     const uint64_t packed = job_progress_.load(std::memory_order_relaxed);
-    const double elapsed = absl::ToDoubleSeconds(now - *run_at_);
     frame.phase = std::max(PackedPhase(packed), Phase::kPreparing);
     frame.fraction = PackedFraction(packed);
-    // The prediction as long as it holds, then what the solver's own pace says.
-    frame.eta_seconds = std::max(0.0, cost_.seconds - elapsed);
-    if (frame.eta_seconds == 0 && frame.phase == Phase::kSolving && frame.fraction > 0) {
-      frame.eta_seconds = elapsed * (1 - frame.fraction) / frame.fraction;
-    }
+    frame.round = round_;
+    frame.eta_seconds = frame.phase == Phase::kSolving
+                            ? SecondsLeft(frame.fraction, now)
+                            : std::max(0.0, cost_.seconds - absl::ToDoubleSeconds(now - *run_at_));
   }
   return frame;
+}
+
+// Of a job that solves: first the prediction, counted down, then more and more what the solver's
+// own pace says, which alone is believed after a fifth of the work and where the prediction has run
+// out.
+double Session::SecondsLeft(double fraction, absl::Time now) {
+  constexpr double kEvidence = 0.2;
+  if (!pace_) pace_ = Pace{now, fraction};
+  const double elapsed = absl::ToDoubleSeconds(now - pace_->since);
+  const double done = fraction - pace_->from;
+  const double predicted =
+      std::max(0.0, cost_.seconds * (1 - pace_->from) - absl::ToDoubleSeconds(now - *run_at_));
+  if (done <= 0) return predicted;
+  const double paced = elapsed * (1 - fraction) / done;
+  const double trust = predicted == 0 ? 1.0 : std::min(1.0, done / kEvidence);
+  return trust * paced + (1 - trust) * predicted;
 }
 
 }  // namespace quantd

@@ -19,6 +19,8 @@ import tempfile
 import threading
 import time
 
+import aqlm
+
 GB = 1e9
 MIB = 1 << 20
 
@@ -298,6 +300,7 @@ def main():
     sections = [("Kernels", kernel_table(times))]
     for title, run in [("k-means", lambda: kmeans_table(args.build_dir)),
                        ("Methods, 4096 x 4096", lambda: MethodTable(binaries, 4096, 4096)),
+                       ("Additive codes", lambda: aqlm.speed_section(Table(), binaries)),
                        ("Wire", lambda: wire_table(binaries)),
                        ("Memory", lambda: memory_table(binaries, args.large)),
                        ("Readers that do not read", lambda: unread_table(binaries))]:

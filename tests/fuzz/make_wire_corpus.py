@@ -99,6 +99,25 @@ FULL_GPTQ = """spec {
     fallback_descent_passes: 0
   }
 }"""
+FULL_AQLM = """spec {
+  aqlm {}
+  levels { kind: LEVEL_KIND_ADDITIVE codebooks: 4 codebook_bits: 6 out_group: 2 in_group: 16 }
+  partition { granularity: GRANULARITY_GROUP group_size: 16 }
+  fit {
+    kind: FIT_KIND_RESIDUAL_K_MEANS iterations: 9 seeding: SEEDING_FARTHEST seed: 4294967295
+    refine_rounds: 3 points_per_center: 64
+  }
+  storage { kind: STORAGE_KIND_TABLE bits: 3 }
+  solve {
+    solver: SOLVER_BEAM beam: 8 rounds: 0 tolerance: 0 update: CODEBOOK_RULE_ADAM update_steps: 50
+    learning_rate: 0.001 adam: ADAM_RULE_CODE changed_share: 1
+  }
+}"""
+GIVEN = ('tensors { name: "c" role: ROLE_CODEBOOKS dtype: DTYPE_F16 shape: 2 shape: 256 shape: 1 shape: 8 } '
+         'tensors { name: "s" role: ROLE_SCALES dtype: DTYPE_F32 shape: 8 of: "w.weight" } '
+         'tensors { name: "u" role: ROLE_CODES dtype: DTYPE_I8 shape: 8 shape: 8 shape: 2 } '
+         'tensors { name: "k" role: ROLE_CHECKPOINT dtype: DTYPE_U8 shape: 4096 } '
+         'spec { aqlm {} fit { kind: FIT_KIND_GIVEN } solve { changed_share: 0.25 } }')
 REPORT = """{
   name: "w.weight" outcome: OUTCOME_DEGRADED reason: "damping 0.1" rows: 8 cols: 64
   code_bits_per_weight: 4 all_in_bits_per_weight: 4.5
@@ -128,6 +147,10 @@ SPEC = {
                           "policy { on_degraded: ON_DEGRADED_REJECT } calibration_tokens: 131072"),
     "adaptive": quantize(f"{HESSIAN} spec {{ adadim_gptq {{}} partition {{ group_size: 8 }} }} "
                          "layout: LAYOUT_PLAIN"),
+    "aqlm_defaults": quantize("spec { aqlm {} } layout: LAYOUT_AQLM"),
+    "aqlm_full": quantize(f"{HESSIAN} {FULL_AQLM} layout: LAYOUT_PLAIN checkpoint_seconds: 60"),
+    "aqlm_given": quantize(f"{GIVEN} layout: LAYOUT_AQLM"),
+    "codebooks_17": quantize("spec { aqlm {} levels { codebooks: 17 } } layout: LAYOUT_AQLM"),
     "fisher_of_a_weight": quantize(f"{FISHER} spec {{ squeezellm {{}} }} layout: LAYOUT_PLAIN"),
     "block_columns_1025": quantize("spec { gptq {} solve { block_columns: 1025 } } layout: LAYOUT_GPTQ"),
     "no_method": quantize("layout: LAYOUT_GPTQ"),

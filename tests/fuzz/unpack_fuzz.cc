@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "workers/core/spec_counts.h"
+#include "workers/pack/codebooks.h"
 #include "workers/pack/layout.h"
 
 namespace quantd {
@@ -40,6 +41,8 @@ enum HeaderByte : size_t {
   kOutliersByte,    // how many the packed weight has, up to the bound
   kDeclTensorByte,  // which tensor's declaration is damaged, if any
   kDeclFieldByte,
+  kBooksByte,  // additive: low half codebooks, high half codebook bits - 1
+  kPatchByte,  // additive: low half out_group, high half in_group
   kHeaderBytes,
 };
 
@@ -57,17 +60,21 @@ int High(uint8_t byte) { return byte >> 4; }
 
 Spec SpecFrom(const uint8_t* h) {
   Spec spec;
-  spec.levels.kind = static_cast<LevelKind>(h[kLevelsByte] % 7);
+  spec.levels.kind = static_cast<LevelKind>(h[kLevelsByte] % 8);
   spec.levels.bits = h[kBitsByte] % 12;  // 2..8 are legal
   spec.levels.symmetry = static_cast<Symmetry>(Low(h[kSymmetryByte]) % 5);
   spec.levels.zero = static_cast<ZeroPoint>(High(h[kSymmetryByte]) % 3);
   spec.levels.format = static_cast<NumberFormat>(h[kFormatByte] % 6);
   spec.levels.table = static_cast<FixedTable>(h[kFormatByte] % 3);
+  spec.levels.codebooks = Low(h[kBooksByte]);
+  spec.levels.codebook_bits = High(h[kBooksByte]) + 1;
+  spec.levels.out_group = Low(h[kPatchByte]);
+  spec.levels.in_group = High(h[kPatchByte]);
   spec.partition.granularity = static_cast<Granularity>(Low(h[kGranularityByte]) % 5);
   spec.partition.axis = static_cast<GroupAxis>(High(h[kGranularityByte]) % 4);
   spec.partition.group_size = h[kGroupSizeByte];
   spec.partition.tail = TailPolicy::kShortLastGroup;
-  spec.storage.kind = static_cast<StorageKind>(Low(h[kStorageByte]) % 8);
+  spec.storage.kind = static_cast<StorageKind>(Low(h[kStorageByte]) % 9);
   spec.storage.bits = High(h[kStorageByte]);
   spec.storage.super_group = h[kSuperGroupByte];
   spec.solve.solver = Solver::kGptq;
@@ -119,6 +126,11 @@ CodedShared NeutralShared(const Spec& spec, int64_t m, int64_t n) {
   shared.column_scale.assign(n, 1.0f);
   shared.input_signs.assign(n, 1);
   shared.output_signs.assign(m, 1);
+  if (spec.levels.additive()) {
+    const PackedDecl books = CodebooksDecl(spec.levels);
+    shared.codebooks.assign(books.shape[0] * books.shape[1] * books.shape[2] * books.shape[3],
+                            1.0f);
+  }
   shared.table.assign(spec.levels.table_numbers(), 1.0f);
   shared.kept_columns.resize(KeptColumns(spec.exceptions, n));
   std::iota(shared.kept_columns.begin(), shared.kept_columns.end(), 0);
@@ -135,6 +147,7 @@ Coded Neutral(const Spec& spec, int64_t m, int64_t n, const CodedShared* shared)
   coded.Reshape(spec, 0, m, m, n, shared);
   const auto fill = [](auto* values, auto value) { values->assign(values->size(), value); };
   fill(&coded.codes, uint8_t{0});
+  fill(&coded.book_codes, uint16_t{0});
   fill(&coded.scales, 1.0f);
   fill(&coded.zeros, static_cast<uint8_t>(spec.levels.middle_code()));
   fill(&coded.real_zeros, 0.5f);
@@ -176,8 +189,8 @@ absl::StatusOr<std::vector<PackedTensor>> PackAll(const Layout& layout, const Sp
 }
 
 bool SameCoded(const Coded& a, const Coded& b) {
-  return a.codes == b.codes && a.zeros == b.zeros && a.scales == b.scales &&
-         a.real_zeros == b.real_zeros && a.scale_codes == b.scale_codes &&
+  return a.codes == b.codes && a.book_codes == b.book_codes && a.zeros == b.zeros &&
+         a.scales == b.scales && a.real_zeros == b.real_zeros && a.scale_codes == b.scale_codes &&
          a.zero_codes == b.zero_codes && a.super == b.super && a.tables == b.tables &&
          a.outliers == b.outliers && a.kept == b.kept && a.recent == b.recent;
 }
@@ -203,6 +216,9 @@ void CheckRoundTrip(const Layout& layout, const Spec& spec, int64_t m, int64_t n
 }
 
 void CheckRanges(const Coded& coded) {
+  for (uint16_t code : coded.book_codes) {
+    Require(code < coded.levels.entries(), "additive codes in range");
+  }
   for (uint8_t code : coded.codes) Require(code <= coded.levels.max_code(), "codes in range");
   for (uint8_t zero : coded.zeros) Require(zero <= coded.levels.max_code(), "zeros in range");
   for (int64_t k = 0; k < coded.cols; ++k) {
@@ -210,7 +226,7 @@ void CheckRanges(const Coded& coded) {
   }
   for (const std::vector<float>* numbers :
        {&coded.scales, &coded.real_zeros, &coded.super, &coded.tables, &coded.kept, &coded.recent,
-        &coded.outliers.value}) {
+        &coded.outliers.value, &coded.shared->codebooks}) {
     for (float number : *numbers) Require(std::isfinite(number), "numbers are finite");
   }
   for (int32_t column : coded.outliers.column) {

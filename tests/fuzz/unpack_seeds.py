@@ -9,14 +9,15 @@ import random
 
 LAYOUT = {name: i for i, name in enumerate([
     "compressed-tensors", "int-quantized", "float-quantized", "nvfp4-pack-quantized",
-    "mxfp4-pack-quantized", "mxfp8-quantized", "gptq", "gptq-v2", "bitsandbytes", "spqr", "plain"])}
-LEVELS = {"affine": 1, "minifloat": 2, "fixed": 3, "learned": 4, "binary": 5, "cluster": 6}
+    "mxfp4-pack-quantized", "mxfp8-quantized", "gptq", "gptq-v2", "bitsandbytes", "spqr", "aqlm", "plain"])}
+LEVELS = {"affine": 1, "minifloat": 2, "fixed": 3, "learned": 4, "binary": 5, "cluster": 6,
+          "additive": 7}
 SYMMETRY = {"asymmetric": 1, "minmax": 2, "absmax": 3, "full-range": 4}
 ZERO = {"integer": 1, "real": 2}
 FORMAT = {"e2m1": 1, "e4m3": 2, "e5m2": 3, "e3m2": 4, "e2m3": 5, "nf4": 1, "fp4": 2}
 GRANULARITY = {"tensor": 1, "row": 2, "group": 3, "column": 4}
 AXIS = {"out": 1, "in": 2, "adaptive": 3}
-STORAGE = {"f16": 1, "bf16": 2, "f32": 3, "e8m0": 4, "e4m3": 5, "int": 6, "nested": 7}
+STORAGE = {"f16": 1, "bf16": 2, "f32": 3, "e8m0": 4, "e4m3": 5, "int": 6, "nested": 7, "table": 8}
 OUTLIERS = {"none": 1, "range": 2, "fisher": 3, "range-fisher": 4, "gradient": 5, "threshold": 6,
             "column-share": 7}
 ALLOCATION = {"uniform": 1, "column-score": 2}
@@ -29,13 +30,14 @@ DYNAMIC = 0x80
 def header(layout, m, n, levels="affine", bits=4, symmetry="minmax", zero="integer", form="e2m1",
            granularity="group", axis="out", group=32, storage="f16", scale_bits=3, super_group=16,
            order=NATURAL, kind="none", share=25, kept=0, recent=0, allocation="uniform", high_bits=4,
-           scaling="none", rotation="none", stripe=0, outliers=0, damaged=0, field=0):
+           scaling="none", rotation="none", stripe=0, outliers=0, damaged=0, field=0, books=2,
+           book_bits=8, out_group=1, in_group=8):
     return bytes([
         LAYOUT[layout], LEVELS[levels], bits, SYMMETRY[symmetry] | ZERO[zero] << 4, FORMAT[form],
         GRANULARITY[granularity] | AXIS[axis] << 4, group, STORAGE[storage] | scale_bits << 4,
         super_group, order, OUTLIERS[kind], share, kept | recent << 4,
         ALLOCATION[allocation] | high_bits << 4, SCALING[scaling] | ROTATION[rotation] << 4, m, n,
-        stripe, outliers, damaged, field])
+        stripe, outliers, damaged, field, books | (book_bits - 1) << 4, out_group | in_group << 4])
 
 
 def noise(seed, count):
@@ -58,6 +60,14 @@ def claq(**keys):
 def sparse(**keys):
     # codes 8 x 8, scales 16, rows 36, then 8 columns of U16 and 8 values: outliers at 100
     return plain(8, 16, granularity="row", kind="range", share=100, outliers=8, **keys)
+
+
+def aqlm(m, n, **keys):
+    return header("aqlm", m, n, levels="additive", granularity="row", **keys)
+
+
+def additive(m, n, in_group=8, granularity="group", **keys):
+    return plain(m, n, levels="additive", granularity=granularity, group=in_group, in_group=in_group, **keys)
 
 
 NVFP4 = dict(levels="minifloat", group=16, storage="e4m3")
@@ -187,6 +197,39 @@ SEEDS = {
     "plain-rotated": plain(4, 8, granularity="row", rotation="both", scaling="awq")
     + at(16 + 8, 0xFE),
     "plain-sign-zero": plain(4, 8, granularity="row", rotation="input") + at(16 + 8, 1),
+    "aqlm-valid": aqlm(4, 32),
+    # codes 40 x 4 x 2; only codes change
+    "aqlm-2x8": aqlm(40, 32, stripe=1) + noise(26, 320),
+    "aqlm-1x9-two-bytes": aqlm(4, 16, books=1, book_bits=9) + at(2, 0xFF, 0) + at(3, 0xFF, 0xFF),
+    "aqlm-3x4-patches": aqlm(66, 12, books=3, book_bits=4, out_group=2, in_group=4, stripe=2)
+    + bytes(b & 7 for b in noise(27, 297)),
+    "aqlm-out-group-3": aqlm(96, 10, books=1, book_bits=2, out_group=3, in_group=5, damaged=2, field=2),
+    "aqlm-code-out-of-range": aqlm(4, 16, books=1, book_bits=4) + at(5, 8),
+    "aqlm-code-below-the-range": aqlm(4, 16, books=1, book_bits=4) + at(5, 0xF0),
+    "aqlm-wide-code-out-of-range": aqlm(4, 16, books=1, book_bits=10) + at(7, 0x02),
+    # codes 8, codebooks 2^2 x 4 numbers of 1.0
+    "aqlm-codebook-nan": aqlm(4, 8, books=1, book_bits=2, in_group=4) + at(8 + 6, 1, 0x42),
+    "aqlm-codebook-infinite": aqlm(4, 8, books=1, book_bits=2, in_group=4) + at(8 + 31, 0x40),
+    "aqlm-codebook-negative-zero": aqlm(4, 8, books=1, book_bits=2, in_group=4) + at(8 + 6, 0, 0xBC),
+    "aqlm-scale-infinite": aqlm(4, 8, books=1, book_bits=2, in_group=4) + at(8 + 32 + 2, 0, 0x40),
+    "aqlm-patch-does-not-fill": aqlm(4, 12),
+    "aqlm-column-scale": aqlm(4, 8, books=1, book_bits=2, in_group=4, scaling="awq", damaged=3, field=4),
+    "plain-additive": additive(40, 32, granularity="row", book_bits=5, stripe=1) + noise(28, 200),
+    "plain-additive-2x12": additive(4, 16, granularity="row", book_bits=12, in_group=2) + noise(29, 96),
+    "plain-additive-1x16": additive(4, 6, granularity="row", books=1, book_bits=16, in_group=2)
+    + noise(30, 24),
+    # codes 4 x 2 x 4 / 8, then scales
+    "plain-additive-patch-scales": additive(8, 16, books=1, book_bits=4, out_group=2) + noise(31, 4),
+    "plain-additive-scale-nan": additive(8, 16, books=1, book_bits=4, out_group=2) + at(4 + 6, 1, 0x42),
+    # codes 4, scale codes 4, tables 4 x 2^3, codebooks
+    "plain-additive-scale-table": additive(8, 16, books=1, book_bits=4, out_group=2, storage="table")
+    + noise(32, 8),
+    "plain-additive-scale-table-infinite": additive(8, 16, books=1, book_bits=4, out_group=2,
+                                                    storage="table") + at(8 + 10, 0, 0x40),
+    "plain-additive-codebook-nan": additive(8, 16, books=1, book_bits=4, out_group=2)
+    + at(4 + 16 + 20, 1, 0x42),
+    "plain-additive-outliers": additive(8, 16, books=1, book_bits=4, kind="range", share=100, outliers=8),
+    "plain-table-without-additive": plain(4, 8, storage="table"),
     "bits-out-of-range": plain(4, 4, bits=9),
     "no-columns": plain(4, 0),
     "too-short": b"\x00",

@@ -94,9 +94,13 @@ def _turns_right(a, b, c):
     return (b[0] - a[0]) * (c[1] - a[1]) <= (c[0] - a[0]) * (b[1] - a[1])
 
 
-def at_bits(points, bits):
-    """log error of a base at `bits`, on the straight lines of its lower hull; None outside its curve."""
+def at_bits(points, bits, from_below=False):
+    """log error of a base at `bits`, on the straight lines of its lower hull; None outside its curve.
+
+    from_below: fewer bits than the base ever has count as its fewest, to the base's advantage."""
     hull = lower_hull(points)
+    if from_below:
+        bits = max(bits, hull[0][0])
     if not hull[0][0] <= bits <= max(points)[0]:
         return None
     for (left, low), (right, high) in zip(hull, hull[1:]):
@@ -118,13 +122,13 @@ class Comparison:
         return self.error / self.base
 
 
-def compare_at_equal_bits(result, bases, chosen):
+def compare_at_equal_bits(result, bases, chosen, from_below=False):
     """`chosen`: the layers that count. Layers whose bits the base's curve does not reach are left out."""
     mine, theirs = [], []
     for name in chosen:
         layer = result.layers[name]
         points = [(base.layers[name].bits, math.log(max(base.layers[name].error, 1e-300))) for base in bases]
-        reached = at_bits(points, layer.bits)
+        reached = at_bits(points, layer.bits, from_below)
         if reached is not None:
             mine.append(layer.error)
             theirs.append(math.exp(reached))

@@ -15,6 +15,7 @@ import numpy as np
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import figures
+import known_layers
 import page
 import reading
 import run
@@ -75,6 +76,10 @@ class EqualBitsTest(unittest.TestCase):
 
     def test_bits_that_no_longer_help_are_not_charged(self):
         self.assertEqual(figures.at_bits([(2.0, -1.0), (3.0, -3.0), (4.0, -2.0)], 3.5), -3.0)
+
+    def test_fewer_bits_than_the_base_has_count_as_its_fewest_where_asked(self):
+        self.assertEqual(figures.at_bits(self.POINTS, 1.9, from_below=True), -1.0)
+        self.assertIsNone(figures.at_bits(self.POINTS, 4.1, from_below=True))
 
     def test_comparison_takes_only_layers_in_reach(self):
         bases = [result([0.1, 0.1, 0.1], 3.0), result([0.001, 0.001, 0.001], 5.0)]
@@ -267,6 +272,58 @@ class DecodedTest(unittest.TestCase):
         self.assertAlmostEqual(self.decoded.drift_excess(self.dense, "m"),
                                (self.power(right - now) - self.power(right - untouched)) / self.power(untouched),
                                places=5)
+
+
+class AdditiveTest(unittest.TestCase):
+    ROWS = [Row("gptq", "gptq", "gptq"),
+            Row("aqlm-2x8", "aqlm 2x8", "aqlm", "scheme=2x8", (None,), table="additive", label="2")]
+
+    def results(self, error):
+        return {("gptq", 2): result([0.1, 0.1], 2.2), ("gptq", 3): result([0.01, 0.01], 3.2),
+                ("aqlm-2x8", None): result([error, error], 2.1)}
+
+    def test_the_table_compares_with_gptq_at_equal_bits(self):
+        table = run.additive_table(self.ROWS, self.results(0.05), {}, 1.0)
+        self.assertEqual(table.rows, [["aqlm 2x8", "2", "0.05", "2.100", "0.0", "0.1", "0.5", "2 of 2"]])
+
+    def test_more_error_than_gptq_fails(self):
+        self.assertTrue(run.check_additive("aqlm-2x8", self.results(0.05)).passed)
+        self.assertFalse(run.check_additive("aqlm-2x8", self.results(0.11)).passed)
+        self.assertFalse(run.check_additive("aqlm-2x8", {}).passed)
+
+    def test_the_page_says_what_is_left_of_gptq(self):
+        self.assertIn("aqlm 2x8: 0.500 at 2.100 bits", reading.additive_verdict(self.ROWS, self.results(0.05)))
+
+
+class KnownLayersTest(unittest.TestCase):
+    def known(self, **changes):
+        errors = {key: figure for key, (figure, _) in known_layers.FIGURES.items()}
+        errors["correlated", known_layers.SHARES[1][0]] = 0.07
+        errors.update({("correlated", method): error for method, error in changes.items()})
+        text = "".join(f"{case} {method} {error} 0.3 2.1 0.001 1.5\n" for (case, method), error in errors.items())
+        return known_layers.parse(text)
+
+    def failed(self, known):
+        return [check.what for check in known_layers.checks(known) if not check.passed]
+
+    def test_the_figures_themselves_pass(self):
+        self.assertEqual(self.failed(self.known()), [])
+
+    def test_each_check_can_fail(self):
+        self.assertEqual(self.failed(self.known()[1:]), ["known layers: every row runs"])
+        worse = self.failed(self.known(**{"aqlm,scheme=2x8": 0.04}))
+        self.assertEqual(len(worse), 4, worse)  # its figure, the paper's loop, rounding and gptq
+        below = self.known(paper=0.0005)
+        self.assertIn("known layers: nothing below the rate-distortion bound", self.failed(below))
+
+    def test_tables_hold_both_cases(self):
+        correlated, independent = known_layers.tables(self.known())
+        self.assertEqual(len(correlated.rows) + len(independent.rows), len(known_layers.FIGURES) + 1)
+        self.assertIn(["aqlm, scheme=2x8", "0.0162", "0.0162", "0.3", "2.100", "0.001"], correlated.rows)
+
+    def test_a_missing_program_is_named(self):
+        with tempfile.TemporaryDirectory() as folder, self.assertRaisesRegex(SystemExit, "aqlm_cases is not built"):
+            known_layers.run(pathlib.Path(folder))
 
 
 class FigureTextTest(unittest.TestCase):

@@ -38,6 +38,17 @@ against log error, along the lower hull, layer by layer. A ratio below 1 means t
 
 {verdict}"""
 
+ADDITIVE = """Every M neighbouring codes name entries of M codebooks that the whole layer shares, and a patch of weights is
+their sum ([aqlm.md](aqlm.md)). *gptq at equal bits*: act-order, groups of 128 and less, on a straight line between two
+rows, bits against log error, layer by layer; where aqlm needs fewer bits than gptq ever does, gptq's fewest. Rows of
+384 weights make codebooks dear: on layers of usual sizes 2x8 needs 2.01 bits.
+
+{verdict}"""
+
+KNOWN = """Layers made up by `tests/reference/aqlm_case.cc`, run through the engine by `aqlm_cases`. *figure*: what a plain
+implementation in Python reached on a layer of the same kind; it starts as with `refine-rounds=0`, and its numbers are
+drawn otherwise. *bound*: no code of so many bits can leave less (rate-distortion, all bits counted)."""
+
 DRIFT = """Inputs as they are when all earlier layers were rounded to {bits} bits. *Error on drifted inputs*:
 E|W x - W' x'|^2 / E|W x|^2, x of the full-precision model and x' drifted: it holds the drift itself, which no weights
 of one layer undo wholly. *Plain error*: as above, by H of full-precision inputs. Both are computed from the decoded
@@ -55,6 +66,8 @@ def page_text(tables, checks, rows, results, comparisons, layers, with_outliers,
     notes = {
         "Outliers at equal bits": OUTLIERS.format(count=len(with_outliers), layers=len(layers),
                                                   verdict=outlier_verdict(comparisons)),
+        "Sums of codebook entries": ADDITIVE.format(verdict=additive_verdict(rows, results)),
+        "Known layers: correlated inputs": KNOWN,
         "Drifted inputs": DRIFT.format(bits=DRIFT_BITS, verdict=decoded_verdict(
             rows, results, "drift", "drift-gptq-plain")),
         "Weighted tokens": WEIGHTED.format(verdict=decoded_verdict(rows, results, "weighted", "weighted-gptq-plain")),
@@ -119,6 +132,17 @@ def losers(rows, results, base):
         if widths:
             found.append(f"{row.title} ({', '.join(map(str, widths))})")
     return "; ".join(found)
+
+
+def additive_verdict(rows, results):
+    """The error of each row over that of gptq with groups of 128 at 2 bits."""
+    parts = [f"{row.title}: {results[row.key, None].error / results['gptq', 2].error:.3f} at "
+             f"{results[row.key, None].bits:.3f} bits"
+             for row in rows
+             if row.table == "additive" and (row.key, None) in results and ("gptq", 2) in results]
+    if not parts:
+        return ""
+    return f"In multiples of `gptq` at 2 bits ({results['gptq', 2].bits:.3f} bits): {'; '.join(parts)}."
 
 
 def outlier_verdict(comparisons):

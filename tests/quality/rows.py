@@ -32,6 +32,10 @@ def _one(key, title, method, label, settings="", **more):
     return Row(key, title, method, settings, (None,), table="formats", label=label, **more)
 
 
+def _additive(key, title, settings, label):
+    return Row(key, title, "aqlm", settings, (None,), table="additive", label=label)
+
+
 def _groups(key, method, settings=""):
     prefix = settings + "," if settings else ""
     return [Row(f"{key}-g{size}", f"{key}, asymmetric, groups of {size}", method,
@@ -92,6 +96,11 @@ ROWS = [
     _one("mxfp8", "mxfp8", "mxfp8", "8"),
     _one("mxint8", "mxint8", "mxint8", "8"),
 
+    _additive("aqlm-2x8", "aqlm 2x8", "scheme=2x8", "2"),
+    _additive("aqlm-2x8-beam-8", "aqlm 2x8, eight hypotheses", "scheme=2x8,beam=8", "2"),
+    _additive("aqlm-1x8g4", "aqlm 1x8g4", "scheme=1x8g4", "2"),
+    _additive("aqlm-3x8", "aqlm 3x8", "scheme=3x8", "3"),
+
     Row("drift-rtn", "rtn", "rtn", table="drift"),
     Row("drift-gptq-plain", "gptq, H of full-precision inputs", "gptq", table="drift"),
     Row("drift-gptq", "gptq, H of drifted inputs", "gptq", statistics="drift", table="drift"),
@@ -103,6 +112,10 @@ ROWS = [
     Row("weighted-quarot", "quarot, tokens alike", "quarot", table="weighted"),
     Row("rsq", "rsq, weighted tokens", "rsq", statistics="weighted", table="weighted"),
 ]
+
+# What additive codes are compared with at equal bits: gptq with act-order, at 2 and 3 bits.
+ADDITIVE_BASES = [(key, width) for width in (2, 3) for key in (
+    "gptq", "gptq-out", "gptq-g64", "gptq-g32", "gptq-g16")]
 
 # Outlier methods and the rows that show what their base buys for more bits.
 _GPTQ_GROUPS = ("gptq-out", "gptq-g64", "gptq-g32", "gptq-g16")

@@ -4,7 +4,7 @@
 usage: run.py BIN_DIR [--check] [--model DIR] [--modules REGEX] [--rows REGEX] [--page FILE] [--json FILE]
               [--statistics DIR]
 
-BIN_DIR holds quantctl; numpy is needed, as Debian's python3 has it. --check writes nothing and compares with the
+BIN_DIR holds quantctl and aqlm_cases; numpy is needed, as Debian's python3 has it. --check writes nothing and compares with the
 page: errors and bits must agree within 2 %. Exit 1 when a row fails, a check fails or the page differs. Rows and
 their flags: rows.py.
 """
@@ -22,10 +22,11 @@ import tempfile
 import time
 
 import figures
+import known_layers
 import page
 import reading
 import statistics_files
-from rows import OUTLIER_BASES, ROWS, WIDTHS
+from rows import ADDITIVE_BASES, OUTLIER_BASES, ROWS, WIDTHS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "quality.md"
@@ -160,6 +161,23 @@ def formats_table(rows, results, errors, unit):
     return table
 
 
+def additive_table(rows, results, errors, unit):
+    """Against the bases at the same all-in bits, layer by layer."""
+    table = page.Table("Sums of codebook entries", [
+        "row", "bits", "error", "bpw", "time", "gptq at equal bits: base", "ratio", "layers won"])
+    bases = [results[base] for base in ADDITIVE_BASES if base in results]
+    for row in rows:
+        if row.table != "additive":
+            continue
+        result = results.get((row.key, None))
+        found = figures.Comparison()
+        if result and bases:
+            found = figures.compare_at_equal_bits(result, bases, list(result.layers), from_below=True)
+        table.add(row.title, row.label, *cells_of(row.key, None, results, errors, unit), page.figure(found.base),
+                  page.figure(found.ratio), f"{found.won} of {found.layers}")
+    return table
+
+
 def decoded_table(heading, name, label, rows, results, errors):
     columns = ["row"] + [f"{width} bits: {what}" for width in WIDTHS for what in (label, "plain error")]
     table = page.Table(heading, columns)
@@ -202,7 +220,7 @@ def outlier_table(comparisons, results):
     return table
 
 
-def run_checks(rows, results, errors):
+def run_checks(rows, results, errors, known=()):
     keys = {row.key for row in rows}
     checks = [figures.Check("every row runs", not errors, f"{len(errors)} of {len(errors) + len(results)} failed"
                             if errors else f"{len(results)} runs")]
@@ -216,8 +234,23 @@ def run_checks(rows, results, errors):
                                                  f"{adaptive} is on no layer worse than the better fixed axis"))
     if any(row.table in ("drift", "weighted") for row in rows):
         checks.append(figures.check_decoded(results))
+    for key in ("aqlm-2x8", "aqlm-1x8g4"):
+        if {key, "gptq"} <= keys:
+            checks.append(check_additive(key, results))
+    if known:
+        checks += known_layers.checks(known)
     checks.append(figures.check_widths(results, [row.key for row in rows if row.widths == WIDTHS], WIDTHS))
     return checks
+
+
+def check_additive(key, results):
+    """Less error than gptq with act-order at the same all-in bits."""
+    result, bases = results.get((key, None)), [results[base] for base in ADDITIVE_BASES if base in results]
+    if not result or not bases:
+        return figures.Check(f"{key} beats gptq at equal bits", False, "a row is missing")
+    found = figures.compare_at_equal_bits(result, bases, list(result.layers), from_below=True)
+    return figures.Check(f"{key} beats gptq at equal bits", found.error < found.base,
+                         f"{found.ratio:.3f} x, smaller on {found.won} of {found.layers} layers")
 
 
 def parse_arguments():
@@ -271,16 +304,22 @@ def main():
         results, errors, unit = run_rows(runner, rows)
         layers = sorted(set().union(*(result.layers for result in results.values())))
         with_outliers = runner.modules_with_outliers(layers)
+    known = []
+    if not args.rows or re.search(args.rows, "known"):
+        print("known layers ...", flush=True)
+        known = known_layers.run(args.bin_dir.resolve())
     comparisons = outlier_comparisons(results, with_outliers)
     tables = [
         width_table("4, 3 and 2 bits", "main", rows, results, errors, unit),
         width_table("Smaller groups", "groups", rows, results, errors, unit),
         formats_table(rows, results, errors, unit),
+        additive_table(rows, results, errors, unit),
+        *known_layers.tables(known),
         outlier_table(comparisons, results),
         decoded_table("Drifted inputs", "drift", "error on drifted inputs", rows, results, errors),
         decoded_table("Weighted tokens", "weighted", "weighted error", rows, results, errors),
     ]
-    checks = run_checks(rows, results, errors)
+    checks = run_checks(rows, results, errors, known)
     text = reading.page_text(tables, checks, rows, results, comparisons, layers, with_outliers, args.modules)
     if args.json:
         write_json(args.json, results)

@@ -76,8 +76,11 @@ TEST(CommandLineTest, EveryFlagOfQuantizeArrives) {
                             "short-last-group",
                             "--verbose",
                             "--max-shard-size",
-                            "1kb"});
+                            "1kb",
+                            "--checkpoint-seconds",
+                            "5"});
   ASSERT_EQ(line.command, Command::kQuantize) << line.text;
+  EXPECT_EQ(line.quantize.checkpoint_seconds, 5);
   const QuantizeFlags& f = line.quantize;
   EXPECT_EQ(f.layout, "gptq-v2");
   EXPECT_THAT(f.include, ElementsAre("q_proj", "k_proj"));
@@ -125,6 +128,25 @@ TEST(CommandLineTest, SetReachesEveryAxis) {
   EXPECT_EQ(spec->solve.damping.fraction, 0.1);
 }
 
+TEST(CommandLineTest, AdditiveCodesHaveASchemeOrItsNumbers) {
+  const auto levels = [](const std::vector<const char*>& flags) {
+    std::vector<const char*> args = {"quantize", "m", "-o", "o", "--method", "aqlm"};
+    args.insert(args.end(), flags.begin(), flags.end());
+    const CommandLine line = Parse(args);
+    EXPECT_EQ(line.command, Command::kQuantize) << line.text;
+    const auto spec = ResolveSpec(line.quantize.spec);
+    EXPECT_TRUE(spec.ok()) << spec.status();
+    const Levels& l = spec->levels;
+    return std::vector<int>{l.codebooks, l.codebook_bits, l.in_group, l.out_group,
+                            spec->solve.beam};
+  };
+  EXPECT_THAT(levels({}), ElementsAre(2, 8, 8, 1, 1));
+  EXPECT_THAT(levels({"--scheme", "1x8g4", "--beam", "4"}), ElementsAre(1, 8, 4, 1, 4));
+  EXPECT_THAT(
+      levels({"--codebooks", "3", "--codebook-bits", "7", "--in-group", "16", "--out-group", "2"}),
+      ElementsAre(3, 7, 16, 2, 1));
+}
+
 TEST(CommandLineTest, MistakesExitWithTwoAndNameFlagAndValue) {
   const struct {
     std::vector<const char*> args;
@@ -138,12 +160,22 @@ TEST(CommandLineTest, MistakesExitWithTwoAndNameFlagAndValue) {
       {{"quantize", "m", "-o", "o", "--damping", "nan"}, "nan"},
       {{"quantize", "m", "-o", "o", "--on-degraded", "maybe"}, "maybe"},
       {{"quantize", "m", "-o", "o", "--jobs", "0"}, "--jobs"},
+      {{"quantize", "m", "-o", "o", "--checkpoint-seconds", "-1"}, "--checkpoint-seconds"},
       {{"quantize", "m", "-o", "o", "--order", "natural"}, "--order"},
       {{"quantize", "m", "-o", "o", "--set", "colour=red"}, "unknown key \"colour\""},
       {{"quantize", "m", "-o", "o", "--set", "bits"}, "not KEY=VALUE"},
       {{"quantize", "m", "-o", "o", "--bits", "3", "--set", "bits=4"}, "given twice"},
       {{"quantize", "m", "-o", "o", "--method", "awq", "--group-axis", "in", "--fit", "min-max"},
        "groups down a column"},
+      {{"quantize", "m", "-o", "o", "--method", "aqlm", "--scheme", "2by8"},
+       "--scheme: \"2by8\" is not MxB[gI][oO]"},
+      {{"quantize", "m", "-o", "o", "--method", "aqlm", "--scheme", "2x8", "--in-group", "4"},
+       " excludes --"},
+      {{"quantize", "m", "-o", "o", "--method", "aqlm", "--scheme", "2x8", "--set", "in-group=4"},
+       "in-group: is given twice"},
+      {{"quantize", "m", "-o", "o", "--method", "aqlm", "--beam", "65"}, "65"},
+      {{"quantize", "m", "-o", "o", "--scheme", "2x8"}, "speak to additive levels; rtn has none"},
+      {{"quantize", "m", "-o", "o", "--method", "gptq", "--beam", "2"}, "gptq has none"},
       {{"quantize", "m"}, "-o"},
       {{"quantize"}, "model"},
       {{"quantise", "m"}, "quantise"},
@@ -161,12 +193,15 @@ TEST(CommandLineTest, MistakesExitWithTwoAndNameFlagAndValue) {
 TEST(CommandLineTest, HelpAndVersionAreNoMistakes) {
   EXPECT_EQ(Parse({"--help"}).exit_code, 0);
   EXPECT_THAT(Parse({"quantize", "--help"}).text, HasSubstr("--group-size"));
+  EXPECT_THAT(Parse({"quantize", "--help"}).text, HasSubstr("--scheme"));
+  EXPECT_THAT(Parse({"estimate", "--help"}).text, HasSubstr("MxB[gI][oO]"));
   EXPECT_THAT(Parse({"--version"}).text, HasSubstr("quantctl "));
 }
 
 TEST(CommandLineTest, OtherCommandsParse) {
   EXPECT_EQ(Parse({"estimate", "m", "--bits", "8"}).command, Command::kEstimate);
   EXPECT_TRUE(Parse({"estimate", "m"}).quantize.dry_run);
+  EXPECT_EQ(Parse({"estimate", "m"}).quantize.checkpoint_seconds, 60);
   CommandLine line = Parse({"dequantize", "q", "-o", "d", "--dtype", "BF16"});
   EXPECT_EQ(line.command, Command::kDequantize);
   EXPECT_EQ(line.dequantize.dtype, DType::kBF16);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <sstream>
 
 namespace quantd::cli {
@@ -37,6 +38,41 @@ TEST_F(ProgressDisplayTest, PlainLinesComeNowAndThenAndAtTheEnd) {
   EXPECT_THAT(out_.str(), HasSubstr("4/4 tensors"));
   EXPECT_THAT(out_.str(), Not(HasSubstr("\r")));
   EXPECT_THAT(out_.str(), Not(HasSubstr("[")));
+}
+
+wire::ProgressFrame Solving(double fraction, double eta, int round, double loss) {
+  return {Phase::kSolving, fraction, eta, {{0, static_cast<uint32_t>(round), loss}}};
+}
+
+TEST_F(ProgressDisplayTest, ASolveUnderWayCountsAsFarAsItIsAndShowsRoundAndLoss) {
+  ProgressDisplay display(&out_, true, 4, 4'000'000'000, [this] { return now_; });
+  display.Solving(7, 1'000'000'000, Solving(0, 0, 1, 0.5));
+  now_ += absl::Seconds(10);
+  display.Solving(7, 1'000'000'000, Solving(0.5, 10, 4, 0.01812));
+  EXPECT_EQ(display.Line(),
+            "[===                     ] 0/4 tensors  0.050 GB/s  ETA 1 min 10 s  "
+            "round 4, loss 0.0181");
+  display.Over(7);
+  EXPECT_EQ(display.Line(), "[                        ] 0/4 tensors  0.000 GB/s");
+}
+
+TEST_F(ProgressDisplayTest, WhatAnEarlierRunSolvedIsNoPaceOfThisOne) {
+  ProgressDisplay display(&out_, true, 1, 1'000'000'000, [this] { return now_; });
+  display.Solving(0, 1'000'000'000, Solving(0.5, 0, 9, 0.02));
+  now_ += absl::Seconds(10);
+  display.Solving(0, 1'000'000'000, Solving(0.6, 0, 9, 0.02));
+  EXPECT_THAT(display.Line(), HasSubstr("ETA 40 s"));
+}
+
+TEST_F(ProgressDisplayTest, ALogGetsALineOfALongSolveNowAndThen) {
+  ProgressDisplay display(&out_, false, 1, 1'000'000'000, [this] { return now_; });
+  for (int i = 0; i < 100; ++i) {
+    now_ += absl::Seconds(1);
+    display.Solving(0, 1'000'000'000, Solving(i / 1000.0, 1000, i, 0.02));
+  }
+  const std::string text = out_.str();
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3);
+  EXPECT_THAT(text, HasSubstr("round 29, loss 0.02\n"));
 }
 
 TEST_F(ProgressDisplayTest, MessagesStandOnLinesOfTheirOwn) {

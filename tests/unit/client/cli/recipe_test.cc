@@ -39,6 +39,34 @@ rules:
   EXPECT_TRUE(recipe->For("layers.0.mlp.up", flags)->has_value());
 }
 
+TEST(RecipeTest, ASchemeLiesOnTopLikeAnyKey) {
+  auto recipe = ParseRecipe(R"(
+defaults:
+  method: aqlm
+  in-group: 16
+  scheme: 2x8
+  beam: 8
+rules:
+  - match: mlp
+    scheme: 1x16
+  - match: 'mlp\.down'
+    codebook-bits: 12
+)",
+                            "r.yaml");
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  const auto levels = [&](const char* module) {
+    const absl::StatusOr<Spec> spec = ResolveSpec(**recipe->For(module, {}));
+    EXPECT_TRUE(spec.ok()) << spec.status();
+    return spec->levels;
+  };
+  EXPECT_EQ(levels("attn.q").codebooks, 2);
+  EXPECT_EQ(levels("attn.q").in_group, 8);  // the key that stands later
+  EXPECT_EQ(levels("mlp.up").codebooks, 1);
+  EXPECT_EQ(levels("mlp.up").codebook_bits, 16);
+  EXPECT_EQ(levels("mlp.down").codebooks, 1);
+  EXPECT_EQ(levels("mlp.down").codebook_bits, 12);
+}
+
 TEST(RecipeTest, AnEmptyFileChangesNothing) {
   auto recipe = ParseRecipe("# nothing\n", "r.yaml");
   ASSERT_TRUE(recipe.ok()) << recipe.status();
@@ -57,6 +85,9 @@ TEST(RecipeTest, MistakesNameLineKeyAndValue) {
       {"defaults:\n  bitz: 4\n", "r.yaml:2", "kept-columns"},  // the known ones are listed
       {"defaults:\n  outliers: many\n", "r.yaml:2", "many"},
       {"defaults:\n  bits: 11\n", "r.yaml:2", "11"},
+      {"defaults:\n  bitz: 4\n", "r.yaml:2", "scheme"},
+      {"defaults:\n  method: aqlm\n  scheme: 2by8\n", "r.yaml:3", "\"2by8\" is not MxB[gI][oO]"},
+      {"defaults:\n  scheme: 2x99\n", "r.yaml:2", "codebook-bits: 99 is not in 1..16"},
       {"defaults:\n  bits: [4]\n", "r.yaml:2", "bits"},
       {"rule:\n  - match: x\n", "r.yaml:1", "rule"},
       {"rules:\n  - bits: 4\n", "r.yaml:2", "match"},

@@ -54,6 +54,40 @@ TEST(SpecChoiceTest, AssignmentsTakePrefixesAndPaths) {
   EXPECT_EQ(spec->storage.kind, StorageKind::kE8M0);
 }
 
+TEST(SpecChoiceTest, ASchemeIsItsFourFieldsAndTheLastKeyWins) {
+  SpecChoice choice;
+  ASSERT_TRUE(SetFields("method=aqlm,scheme=4x8g16", &choice).ok());
+  EXPECT_EQ(choice.fields.count("scheme"), 0u);
+  EXPECT_EQ(choice.fields.at("codebooks"), "4");
+  EXPECT_EQ(choice.fields.at("codebook-bits"), "8");
+  EXPECT_EQ(choice.fields.at("in-group"), "16");
+  EXPECT_EQ(choice.fields.at("out-group"), "1");
+  EXPECT_EQ(ResolveSpec(choice)->levels.codebooks, 4);
+  ASSERT_TRUE(SetField("levels.in_group", "32", &choice).ok());
+  EXPECT_EQ(ResolveSpec(choice)->levels.in_group, 32);
+  ASSERT_TRUE(SetField("scheme", "1x16", &choice).ok());
+  EXPECT_EQ(ResolveSpec(choice)->levels.in_group, 8);
+  EXPECT_EQ(ResolveSpec(choice)->levels.codebook_bits, 16);
+  const SpecChoice before = choice;
+  const absl::Status status = SetField("scheme", "1-16", &choice);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("scheme: \"1-16\" is not MxB[gI][oO]"));
+  EXPECT_EQ(choice.fields, before.fields);
+}
+
+TEST(SpecChoiceTest, WhatFollowsFromASchemeFollows) {
+  SpecChoice choice;
+  ASSERT_TRUE(SetFields("method=aqlm,group-size=row,scheme=1x8g4,storage=table", &choice).ok());
+  EXPECT_THAT(std::string(ResolveSpec(choice).status().message()), HasSubstr("granularity group"));
+  choice.fields.erase("granularity");
+  EXPECT_EQ(ResolveSpec(choice)->partition.group_size, 4);
+}
+
+TEST(SpecChoiceTest, EveryKnownKeyIsKnown) {
+  EXPECT_THAT(KnownKeys(), HasSubstr(", codebooks, codebook-bits, out-group, in-group, "));
+  EXPECT_THAT(KnownKeys(), HasSubstr(", scheme, scale-dtype"));
+}
+
 TEST(SpecChoiceTest, MistakesInAssignmentsAreNamed) {
   const auto refused = [](const char* text, const char* said) {
     SpecChoice choice;
@@ -68,6 +102,8 @@ TEST(SpecChoiceTest, MistakesInAssignmentsAreNamed) {
   refused("fit=", "\"fit=\" is not KEY=VALUE");
   refused("fit=best", "best");
   refused("order=natural,order=act-order", "order: is given twice");
+  refused("scheme=2x8,in-group=4", "in-group: is given twice");
+  refused("scheme=2x8g", "scheme: \"2x8g\" is not MxB[gI][oO]");
 }
 
 TEST(SpecChoiceTest, EveryMethodResolvesAndNonsenseIsRefusedWithTheReason) {

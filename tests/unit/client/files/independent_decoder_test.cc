@@ -4,18 +4,21 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <functional>
 #include <map>
 
 #include "tests/unit/client/files/planned_run.h"
+#include "workers/core/float16.h"
 #include "workers/levels/decode.h"
 #include "workers/transform/rotation.h"
 
 namespace quantd {
 namespace {
 
+using ::quantd::testing::AdditiveSpec;
 using ::quantd::testing::AsBytes;
 using ::quantd::testing::GroupSpec;
 using ::quantd::testing::PackWhole;
@@ -232,6 +235,32 @@ std::vector<std::pair<std::string, Spec>> Axes() {
     s->levels.bits = 8;
     s->partition.granularity = Granularity::kRow;
   });
+  for (const auto& [books, bits, og, ig] : {std::array{1, 8, 1, 8},
+                                            {2, 8, 1, 8},
+                                            {3, 5, 2, 8},
+                                            {1, 12, 1, 4},
+                                            {4, 2, 16, 16},
+                                            {1, 16, 2, 1},
+                                            {2, 1, 4, 2},
+                                            {16, 3, 8, 32},
+                                            {2, 9, 5, 5}}) {
+    const Spec additive = AdditiveSpec(books, bits, og, ig);
+    add("additive", [&](Spec* s) { *s = additive; });
+    add("additive, scaled columns", [&](Spec* s) {
+      *s = additive;
+      s->transform.scaling = ScalingKind::kAwq;
+    });
+    for (int scale_bits : {0, 2, 3, 8}) {
+      add("additive, scales of patches", [&, ig = ig](Spec* s) {
+        *s = additive;
+        s->partition.granularity = Granularity::kGroup;
+        s->partition.group_size = ig;
+        if (scale_bits == 0) return;
+        s->storage.kind = StorageKind::kTable;
+        s->storage.bits = scale_bits;
+      });
+    }
+  }
   Spec spqr;
   for (const auto& [name, spec] : out) {
     if (name == "int storage") spqr = spec;
@@ -416,6 +445,96 @@ TEST(DecodeIndependently, ReadsTheDocumentedSpqrTile) {
       const float base = -2.625f + 0.75f * static_cast<float>(p % 8);
       const float expected = r == 0 && p == 7 ? base + 1.5f : base;
       EXPECT_EQ((*w)[r * 16 + 15 - p], expected) << "row " << r << " stored column " << p;
+    }
+  }
+}
+
+// formats.md 7: two codebooks of two entries, one row, two patches.
+TEST(DecodeIndependently, ReadsTheDocumentedAqlmPatches) {
+  const Spec spec = AdditiveSpec(2, 1);
+  std::string books;
+  const auto add = [&books](std::initializer_list<int> halves) {
+    for (const int half : halves) {
+      books.push_back(static_cast<char>(half & 0xFF));
+      books.push_back(static_cast<char>(half >> 8));
+    }
+  };
+  add({0x3C00, 0x4000, 0x4200, 0x4400, 0x4500, 0x4600, 0x4700, 0x4800});  // 1 2 ... 8
+  add({0x3800, 0x3800, 0x3800, 0x3800, 0x3800, 0x3800, 0x3800, 0x3800});  // 0.5
+  add({0, 0, 0, 0, 0, 0, 0, 0});
+  add({0xBC00, 0, 0x3C00, 0, 0xBC00, 0, 0x3C00, 0});  // -1 0 1 0 ...
+  const std::string scale("\0\x40", 2);
+  const std::string wrapped("\0\xFF\xFF\0", 4);  // codes 0 1, 1 0 of one bit
+  const auto aqlm =
+      DecodeIndependently("aqlm", {"m", 1, 16, spec, {}},
+                          {{{".codes", DType::kI8, {1, 2, 2}}, AsBytes(wrapped)},
+                           {{".codebooks", DType::kF16, {2, 2, 1, 8}}, AsBytes(books)},
+                           {{".scales", DType::kF16, {1, 1, 1, 1}}, AsBytes(scale)}},
+                          0, 1);
+  ASSERT_TRUE(aqlm.ok()) << aqlm.status();
+  const auto documented = ElementsAre(0, 4, 8, 8, 8, 12, 16, 16, 1, 1, 1, 1, 1, 1, 1, 1);
+  EXPECT_THAT(*aqlm, documented);
+  const auto plain =
+      DecodeIndependently("plain", {"m", 1, 16, spec, {}},
+                          {{{".codes", DType::kU8, {1, 1}}, AsBytes("\x06")},
+                           {{".codebooks", DType::kF16, {2, 2, 1, 8}}, AsBytes(books)},
+                           {{".scales", DType::kF16, {1, 1}}, AsBytes(scale)}},
+                          0, 1);
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  EXPECT_THAT(*plain, documented);
+}
+
+// The wrap at its edges: the value of an entry is its own number.
+TEST(DecodeIndependently, TakesSignedAqlmCodesModuloTheCodebook) {
+  const auto decode = [](int bits, DType dtype, const std::string& codes) {
+    const Spec spec = AdditiveSpec(1, bits, 1, 1);
+    const int64_t n = static_cast<int64_t>(codes.size() / DTypeBytes(dtype));
+    std::string books;
+    for (int64_t i = 0; i < spec.levels.entries(); ++i) {
+      // Distinct numbers: the bits of the entry's own index, those of NaN and infinity left out.
+      const int64_t half = i % 0x7C00 | (i / 0x7C00 != 0 ? 0x8000 : 0);
+      books.push_back(static_cast<char>(half & 0xFF));
+      books.push_back(static_cast<char>(half >> 8));
+    }
+    const std::string scale("\0\x3C", 2);
+    return DecodeIndependently(
+        "aqlm", {"m", 1, n, spec, {}},
+        {{{".codes", dtype, {1, n, 1}}, AsBytes(codes)},
+         {{".codebooks", DType::kF16, {1, spec.levels.entries(), 1, 1}}, AsBytes(books)},
+         {{".scales", DType::kF16, {1, 1, 1, 1}}, AsBytes(scale)}},
+        0, 1);
+  };
+  const auto half = [](int bits) { return FromF16(static_cast<uint16_t>(bits)); };
+  auto w = decode(8, DType::kI8, std::string("\x00\x7F\x80\xFF", 4));
+  ASSERT_TRUE(w.ok()) << w.status();
+  EXPECT_THAT(*w, ElementsAre(half(0), half(127), half(128), half(255)));
+  w = decode(16, DType::kI16, std::string("\x00\x00\x01\x00\xFF\x7F\x00\x80\x40\x9C\xFF\xFF", 12));
+  ASSERT_TRUE(w.ok()) << w.status();
+  const auto entry = [&](int i) { return half(i % 0x7C00 | (i >= 0x7C00 ? 0x8000 : 0)); };
+  EXPECT_THAT(
+      *w, ElementsAre(entry(0), entry(1), entry(32767), entry(32768), entry(40000), entry(65535)));
+  w = decode(5, DType::kI8, "\x0F\xF0");
+  ASSERT_TRUE(w.ok()) << w.status();
+  EXPECT_THAT(*w, ElementsAre(half(15), half(16)));
+  for (const char* bad : {"\x0F\x10", "\x0F\xEF"}) {
+    EXPECT_THAT(std::string(decode(5, DType::kI8, bad).status().message()),
+                HasSubstr("'m.codes': element 1 is no number of 5 bits"));
+  }
+}
+
+TEST(DecodeIndependently, RefusesAdditiveCountsThatDoNotFit) {
+  const Layout& aqlm = **FindLayout("aqlm");
+  const Spec good = AdditiveSpec(2, 4, 2, 8);
+  const auto packed = PackWhole(aqlm, good, PatternCoded(good, 32, 64, 1));
+  for (const char* layout : {"aqlm", "plain"}) {
+    for (int Levels::*count :
+         {&Levels::codebooks, &Levels::codebook_bits, &Levels::out_group, &Levels::in_group}) {
+      for (int bad : {0, -1, 17}) {
+        Spec spec = good;
+        spec.levels.*count = bad;
+        const auto w = DecodeIndependently(layout, {"m", 32, 64, spec, {}}, ViewsOf(packed), 0, 32);
+        EXPECT_THAT(std::string(w.status().message()), HasSubstr("'m.code")) << layout << bad;
+      }
     }
   }
 }

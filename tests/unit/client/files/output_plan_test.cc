@@ -14,6 +14,7 @@
 namespace quantd {
 namespace {
 
+using ::quantd::testing::AdditiveSpec;
 using ::quantd::testing::F32;
 using ::quantd::testing::GroupSpec;
 using ::quantd::testing::PlannedRun;
@@ -83,6 +84,48 @@ TEST(OutputPlan, ChangesOnlyTheQuantizationConfig) {
   config.erase("quantization_config");
   EXPECT_EQ(config, run.checkpoint().config());
   EXPECT_EQ(PlannedRun().plan().quantize_config_json(), "");
+}
+
+// Readers load codebooks and scales as the model's dtype, which must hold them exactly.
+TEST(OutputPlan, AqlmAlsoSetsTheModelsDType) {
+  PlannedRun run("aqlm", AdditiveSpec(2, 4));
+  auto config = nlohmann::ordered_json::parse(run.plan().config_json());
+  EXPECT_EQ(config["quantization_config"]["quant_method"], "aqlm");
+  EXPECT_EQ(config["quantization_config"]["linear_weights_not_to_quantize"],
+            nlohmann::ordered_json::parse(R"(["lm_head.weight", "lm_head"])"));
+  config.erase("quantization_config");
+  nlohmann::ordered_json source = run.checkpoint().config();
+  EXPECT_NE(config, source);
+  AdaptModelConfig("aqlm", &source);
+  EXPECT_EQ(config, source);
+  EXPECT_EQ(run.plan().quantize_config_json(), "");
+  // Tensors that are not quantized are copied, whatever the dtype says.
+  for (const PlannedTensor& t : run.plan().tensors()) {
+    if (t.source < 0) continue;
+    EXPECT_EQ(t.dtype_name, run.checkpoint().tensors()[t.source].stored->dtype_name);
+  }
+}
+
+TEST(OutputPlan, AqlmRefusesTwoGeometriesBeforeAnyWork) {
+  TempFolder dir;
+  WriteText(dir / "config.json", "{}");
+  WriteText(dir / "model.safetensors",
+            Serialize({F32("a.0.fc.weight", {32, 32}, 1), F32("a.1.fc.weight", {32, 32}, 2)}));
+  const auto checkpoint = Checkpoint::Open(dir.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const auto plan = [&](const std::string& name) {
+    const Layout& layout = **FindLayout(name);
+    const auto selection = SelectTensors(
+        *checkpoint, {},
+        [](const std::string& module, int64_t, int64_t) {
+          return std::optional<Spec>(AdditiveSpec(2, absl::StrContains(module, "a.0") ? 4 : 3));
+        },
+        layout);
+    return OutputPlan::ForQuantize(*checkpoint, *selection, layout, {}).status();
+  };
+  EXPECT_THAT(std::string(plan("aqlm").message()),
+              HasSubstr("a.1.fc has 2x3, patches of 1 x 8 and a.0.fc has 2x4"));
+  EXPECT_TRUE(plan("plain").ok());
 }
 
 TEST(OutputPlan, DigestCoversSpecLayoutShardsAndInputs) {

@@ -30,6 +30,18 @@ Spec GroupSpec(int64_t group_size) {
   return spec;
 }
 
+Spec AdditiveSpec(int codebooks, int bits, int out_group, int in_group) {
+  Spec spec;
+  spec.method = "aqlm";
+  spec.levels.kind = LevelKind::kAdditive;
+  spec.levels.codebooks = codebooks;
+  spec.levels.codebook_bits = bits;
+  spec.levels.out_group = out_group;
+  spec.levels.in_group = in_group;
+  spec.partition.granularity = Granularity::kRow;
+  return spec;
+}
+
 PlannedRun::PlannedRun(const std::string& layout, const Spec& spec, const OutputOptions& options,
                        const SelectionOptions& selection) {
   WriteLlama(source_.path());
@@ -69,7 +81,11 @@ class Pattern {
     out.shared = std::make_unique<CodedShared>();
     FillShared(out.shared.get());
     out.coded.Reshape(spec_, 0, m_, m_, n_, out.shared.get());
-    FillCodes(&out.coded);
+    if (spec_.levels.additive()) {
+      FillBooks(&out.coded, out.shared.get());
+    } else {
+      FillCodes(&out.coded);
+    }
     FillParameters(&out.coded);
     FillExceptions(&out.coded);
     return out;
@@ -117,6 +133,16 @@ class Pattern {
     }
   }
 
+  void FillBooks(Coded* out, CodedShared* shared) {
+    const Levels& levels = spec_.levels;
+    shared->codebooks.resize(levels.codebooks * levels.entries() * levels.out_group *
+                             levels.in_group);
+    for (float& number : shared->codebooks) number = Number() - 1.0f;
+    for (uint16_t& code : out->book_codes) {
+      code = static_cast<uint16_t>(Below(static_cast<int>(levels.entries())));
+    }
+  }
+
   void FillCodes(Coded* out) {
     for (int64_t r = 0; r < m_; ++r) {
       for (int64_t k = 0; k < n_; ++k) {
@@ -145,7 +171,8 @@ class Pattern {
                                      : static_cast<uint8_t>(Below(1 << spec_.levels.bits));
     }
     for (float& zero : out->real_zeros) zero = Number() * 4.0f;
-    const bool integer = spec_.storage.kind == StorageKind::kInt;
+    const bool integer =
+        spec_.storage.kind == StorageKind::kInt || spec_.storage.kind == StorageKind::kTable;
     for (uint8_t& code : out->scale_codes) {
       code = static_cast<uint8_t>(integer ? Below(1 << spec_.storage.bits) : 96 + Below(30));
     }

@@ -17,6 +17,8 @@
 namespace quantd::testing {
 
 Spec GroupSpec(int64_t group_size);
+// Additive levels with one F16 scale for each out group.
+Spec AdditiveSpec(int codebooks, int bits, int out_group = 1, int in_group = 8);
 
 class PlannedRun {
  public:

@@ -14,6 +14,7 @@
 namespace quantd {
 namespace {
 
+using ::quantd::testing::AdditiveSpec;
 using ::quantd::testing::GroupSpec;
 using ::quantd::testing::PlannedRun;
 using ::quantd::testing::RawTensor;
@@ -208,6 +209,51 @@ TEST(MakeQuantizationConfig, WritesTheDocumentedSpqrObject) {
                "a.q.col_vals.shape": 5, "a.q.in_perm.shape": 32}})"));
 }
 
+TEST(MakeQuantizationConfig, WritesTheDocumentedAqlmObject) {
+  Json json = Make("aqlm", {{"a.q", 32, 64, AdditiveSpec(1, 16), {}}});
+  EXPECT_EQ(json, Json::parse(R"({
+    "quant_method": "aqlm", "nbits_per_codebook": 16, "num_codebooks": 1, "in_group_size": 8,
+    "out_group_size": 1, "linear_weights_not_to_quantize": ["lm_head.weight", "lm_head"]})"));
+  json = Make("aqlm", {{"a.q", 32, 64, AdditiveSpec(3, 9, 2, 4), {}}}, {"lm_head", "a.k"});
+  EXPECT_EQ(json, Json::parse(R"({
+    "quant_method": "aqlm", "nbits_per_codebook": 9, "num_codebooks": 3, "in_group_size": 4,
+    "out_group_size": 2,
+    "linear_weights_not_to_quantize": ["lm_head.weight", "lm_head", "a.k.weight", "a.k"]})"));
+}
+
+TEST(MakeQuantizationConfig, AqlmHasOneGeometry) {
+  const Spec main = AdditiveSpec(2, 8);
+  for (const Spec& other :
+       {AdditiveSpec(1, 8), AdditiveSpec(2, 9), AdditiveSpec(2, 8, 2), AdditiveSpec(2, 8, 1, 16)}) {
+    const auto mixed =
+        MakeQuantizationConfig("aqlm", {{"a.q", 64, 64, main, {}}, {"a.k", 64, 64, other, {}}}, {});
+    ASSERT_EQ(mixed.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(mixed.status().message()),
+                ::testing::AllOf(HasSubstr("a.k has "), HasSubstr("a.q has 2x8, patches of 1 x 8"),
+                                 HasSubstr("layout plain")));
+    EXPECT_TRUE(
+        MakeQuantizationConfig("plain", {{"a.q", 64, 64, main, {}}, {"a.k", 64, 64, other, {}}}, {})
+            .ok());
+  }
+}
+
+TEST(AdaptModelConfig, AqlmModelsAreLoadedAsF16) {
+  const auto adapted = [](absl::string_view layout, const char* text) {
+    Json config = Json::parse(text);
+    AdaptModelConfig(layout, &config);
+    return config.dump();
+  };
+  EXPECT_EQ(adapted("aqlm", R"({"a":1,"torch_dtype":"bfloat16"})"),
+            R"({"a":1,"torch_dtype":"float16"})");
+  EXPECT_EQ(adapted("aqlm", R"({"dtype":"float32","a":1})"), R"({"dtype":"float16","a":1})");
+  EXPECT_EQ(adapted("aqlm", R"({"dtype":"float32","torch_dtype":null})"),
+            R"({"dtype":"float16","torch_dtype":"float16"})");
+  EXPECT_EQ(adapted("aqlm", R"({"a":1})"), R"({"a":1,"torch_dtype":"float16"})");
+  for (const char* layout : {"plain", "gptq", "spqr", "bitsandbytes"}) {
+    EXPECT_EQ(adapted(layout, R"({"dtype":"bfloat16"})"), R"({"dtype":"bfloat16"})");
+  }
+}
+
 TEST(MakeQuantizationConfig, RefusesAnUnknownLayout) {
   EXPECT_FALSE(MakeQuantizationConfig("gguf", {}, {}).ok());
 }
@@ -319,6 +365,30 @@ TEST(ReadQuantizedModules, ReadsBackTheOtherContainers) {
   }
   spec = Spqr();
   RoundTrip("spqr", spec, kept(spec));
+}
+
+TEST(ReadQuantizedModules, ReadsBackAdditiveLevels) {
+  const auto same = [](const Spec& want) {
+    return [want](const Spec& got) {
+      EXPECT_EQ(got.levels.codebooks, want.levels.codebooks);
+      EXPECT_EQ(got.levels.codebook_bits, want.levels.codebook_bits);
+      EXPECT_EQ(got.levels.out_group, want.levels.out_group);
+      EXPECT_EQ(got.levels.in_group, want.levels.in_group);
+      EXPECT_EQ(got.partition.granularity, want.partition.granularity);
+      EXPECT_EQ(got.storage.bits, want.storage.bits);
+    };
+  };
+  for (const Spec& spec : {AdditiveSpec(2, 8), AdditiveSpec(1, 10, 2, 4), AdditiveSpec(4, 3)}) {
+    RoundTrip("aqlm", spec, same(spec));
+    RoundTrip("plain", spec, same(spec));
+    Spec patches = spec;
+    patches.partition.granularity = Granularity::kGroup;
+    patches.partition.group_size = spec.levels.in_group;
+    RoundTrip("plain", patches, same(patches));
+    patches.storage.kind = StorageKind::kTable;
+    patches.storage.bits = 4;
+    RoundTrip("plain", patches, same(patches));
+  }
 }
 
 TEST(ReadQuantizedModules, PlainKeepsEveryFieldThatIsNotTheDefault) {
@@ -464,6 +534,52 @@ TEST_F(ForeignFolder, ReadsGptqWithOverrides) {
   ExpectRefused(R"({"quant_method":"gptq","bits":4,"dynamic":{"(":{}}})", all,
                 "bad regular expression");
   ExpectRefused(R"({"quant_method":"gptq","bits":4,"sym":1})", all, "sym: is not true or false");
+}
+
+TEST_F(ForeignFolder, ReadsAqlmAndRefusesWhatDoesNotFit) {
+  const auto tensors = [](const std::string& module, int64_t rows, int64_t cols) {
+    return std::vector<RawTensor>{Zeros(module + ".codes", "I8", {rows / 2, cols / 8, 3}, 1),
+                                  Zeros(module + ".codebooks", "F16", {3, 16, 2, 8}, 2),
+                                  Zeros(module + ".scales", "F16", {rows / 2, 1, 1, 1}, 2),
+                                  Zeros(module + ".bias", "F16", {rows}, 2)};
+  };
+  std::vector<RawTensor> all = tensors("m.0.fc", 6, 32);
+  for (const RawTensor& t : tensors("m.1.fc", 64, 8)) all.push_back(t);
+  const std::string good =
+      R"({"quant_method":"aqlm","nbits_per_codebook":4,"num_codebooks":3,"in_group_size":8,)"
+      R"("out_group_size":2,"linear_weights_not_to_quantize":null})";
+  const auto modules = Read(good, all);
+  ASSERT_TRUE(modules.ok()) << modules.status();
+  ASSERT_EQ(modules->size(), 2);
+  EXPECT_EQ(modules->at(0).rows, 6);
+  EXPECT_EQ(modules->at(0).cols, 32);
+  EXPECT_EQ(modules->at(1).rows, 64);
+  EXPECT_EQ(modules->at(1).cols, 8);
+  EXPECT_EQ(modules->at(0).spec.levels.codebook_bits, 4);
+  EXPECT_EQ(modules->at(0).layout->name(), "aqlm");
+
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string text = good;
+    text.replace(text.find(from), from.size(), to);
+    return text;
+  };
+  ExpectRefused(with("codebook\":4", "codebook\":17"), all, "nbits_per_codebook: 17");
+  ExpectRefused(with("codebook\":4", "codebook\":9"), all,
+                "'m.0.fc.codes' is I8[3, 4, 3], expected I16[3, 4, 3]");
+  ExpectRefused(with("codebooks\":3", "codebooks\":0"), all, "num_codebooks: 0");
+  ExpectRefused(with("codebooks\":3", "codebooks\":2"), all, "expected I8[3, 4, 2]");
+  ExpectRefused(with("in_group_size\":8", "in_group_size\":4"), all, "m.0.fc.codebooks");
+  ExpectRefused(with("out_group_size\":2", "out_group_size\":65"), all, "out_group_size: 65");
+  ExpectRefused(with("\"num_codebooks\":3,", ""), all, "num_codebooks: is missing");
+  auto damaged = all;
+  damaged[0].shape = {12, 3};
+  ExpectRefused(good, damaged, "m.0.fc: codes: shape [12, 3]");
+  damaged = all;
+  damaged.erase(damaged.begin() + 1);
+  ExpectRefused(good, damaged, "'m.0.fc.codebooks' is missing");
+  damaged = all;
+  damaged.push_back(Zeros("m.0.fc.weight", "F16", {6, 32}, 2));
+  ExpectRefused(good, damaged, "'m.0.fc.weight' is stored");
 }
 
 TEST_F(ForeignFolder, RefusesDamagedPlainConfigs) {

@@ -42,6 +42,19 @@ TEST(SpecJson, DefaultsAreLeftOut) {
   EXPECT_EQ(SpecToJson(spec).dump(), R"({"method":"rtn","symmetry":"asymmetric","shrink-to":0.1})");
 }
 
+TEST(SpecJson, OfAqlmIsFieldByField) {
+  Spec spec;
+  spec.method = "aqlm";
+  spec.levels.kind = LevelKind::kAdditive;
+  spec.levels.codebook_bits = 16;
+  spec.solve.solver = Solver::kBeam;
+  spec.fit.seed = 4294967295u;
+  EXPECT_EQ(SpecToJson(spec).dump(),
+            R"({"method":"aqlm","levels":"additive","codebook-bits":16,"fit-seed":4294967295,)"
+            R"("solver":"beam"})");
+  EXPECT_EQ(SpecFromJson(SpecToJson(spec), "x")->fit.seed, 4294967295u);
+}
+
 TEST(SpecJson, MistakesNamePlaceKeyAndValue) {
   const auto refused = [](const char* text, const char* said) {
     const auto spec = SpecFromJson(Json::parse(text), "here");
@@ -52,6 +65,8 @@ TEST(SpecJson, MistakesNamePlaceKeyAndValue) {
   refused(R"([])", "not an object");
   refused(R"({"method":3})", "method: is not a string");
   refused(R"({"colour":"red"})", "colour: is no field");
+  refused(R"({"scheme":"2x8"})", "scheme: is no field");  // a short form for people
+  refused(R"({"codebooks":17})", "17");
   refused(R"({"bits":"4"})", "bits: is not a number");
   refused(R"({"bits":4.5})", "4.5");
   refused(R"({"bits":900})", "900");

@@ -100,6 +100,19 @@ inline std::vector<v1::QuantizeResponse> TensorMessages(uint32_t index, uint32_t
   return messages;
 }
 
+// A state of the job in pieces of 1000 bytes.
+inline std::vector<v1::QuantizeResponse> StateMessages(const std::string& state) {
+  std::vector<v1::QuantizeResponse> messages;
+  for (size_t at = 0; at < state.size(); at += 1000) {
+    const std::string data = state.substr(at, 1000);
+    messages.emplace_back();
+    wire::PutFrame(wire::ResponseFrame(
+                       wire::JobStateFrame{state.size(), at, data, wire::Crc32c(BytesOf(data))}),
+                   &messages.back());
+  }
+  return messages;
+}
+
 inline v1::QuantizeResponse FinalMessage(const std::vector<std::string>& weights) {
   wire::FinalFrame frame;
   frame.outcome = Outcome::kOk;

@@ -28,12 +28,13 @@ class JobClientTest : public ::testing::Test {
     job_.tensors = {decl};
   }
 
-  Attempt Run(FakeService::Script script, CallOptions options = {}) {
+  Attempt Run(FakeService::Script script, CallOptions options = {},
+              JobObserver* observer = nullptr) {
     FakeService service(std::move(script));
     connection_ = service.Connect();
     JobClient client(connection_->channel(), &stop_);
     const absl::Span<const std::byte> bytes[] = {BytesOf(weight_)};
-    Attempt attempt = client.Quantize(job_, bytes, options);
+    Attempt attempt = client.Quantize(job_, bytes, options, observer);
     connection_.reset();
     return attempt;
   }
@@ -64,6 +65,47 @@ TEST_F(JobClientTest, SendsEveryByteAndTakesTheResult) {
   EXPECT_EQ(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), weight_);
   EXPECT_EQ(attempt.answer.final.build_id, "fake");
   EXPECT_EQ(attempt.answer.sent_bytes, weight_.size());
+  EXPECT_FALSE(attempt.failure.advanced);
+}
+
+class StateObserver : public JobObserver {
+ public:
+  void OnProgress(const wire::ProgressFrame& frame) override {
+    if (frame.round) losses.push_back(frame.round->relative_loss);
+  }
+  void OnState(std::string state) override { states.push_back(std::move(state)); }
+
+  std::vector<double> losses;
+  std::vector<std::string> states;
+};
+
+TEST_F(JobClientTest, WholeStatesAndLossesReachTheObserver) {
+  StateObserver observer;
+  const auto script = [](grpc::StatusCode code) {
+    return [code](int, const SeenRequest& seen, grpc::ServerContext*, FakeService::Stream* stream) {
+      stream->Write(AcceptedMessage(seen));
+      v1::QuantizeResponse progress;
+      wire::PutFrame(
+          wire::ResponseFrame(wire::ProgressFrame{Phase::kSolving, 0.5, 1, {{0, 4, 0.0181}}}),
+          &progress);
+      stream->Write(progress);
+      for (const auto& m : StateMessages("first")) stream->Write(m);
+      for (const auto& m : StateMessages(std::string(2500, 'z'))) stream->Write(m);
+      auto broken_off = StateMessages(std::string(2500, 'y'));
+      stream->Write(broken_off[0]);
+      if (code != grpc::StatusCode::OK) return grpc::Status(code, "gone");
+      for (const auto& m : TensorMessages(0, 0, "w.packed", "abc")) stream->Write(m);
+      stream->Write(FinalMessage({"w"}));
+      return grpc::Status::OK;
+    };
+  };
+  Attempt attempt = Run(script(grpc::StatusCode::OK), {}, &observer);
+  EXPECT_TRUE(attempt.failure.status.ok()) << attempt.failure.status;
+  EXPECT_THAT(observer.states, ::testing::ElementsAre("first", std::string(2500, 'z')));
+  EXPECT_THAT(observer.losses, ::testing::ElementsAre(0.0181));
+  attempt = Run(script(grpc::StatusCode::UNAVAILABLE));
+  EXPECT_EQ(attempt.failure.status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(attempt.failure.advanced);
 }
 
 TEST_F(JobClientTest, AServerThatAnswersBeforeReadingDoesNotDeadlock) {

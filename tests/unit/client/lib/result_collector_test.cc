@@ -79,6 +79,35 @@ TEST(ResultCollectorTest, ChunksOfUnknownAndTensorsOfUnknownWeightsAreRefused) {
   EXPECT_EQ(collector.Add(frame).code(), absl::StatusCode::kInternal);
 }
 
+TEST(ResultCollectorTest, StatesComeBetweenAcceptedAndTheFirstResult) {
+  const auto piece = [](uint64_t total, uint64_t offset, const std::string& bytes) {
+    return wire::JobStateFrame{total, offset, bytes, wire::Crc32c(BytesOf(bytes))};
+  };
+  {
+    ResultCollector early({"w"});
+    EXPECT_EQ(early.Add(piece(2, 0, "ab")).code(), absl::StatusCode::kInternal);
+  }
+  ResultCollector collector({"w"});
+  ASSERT_TRUE(collector.Add(wire::AcceptedFrame{}).ok());
+  ASSERT_TRUE(collector.Add(piece(3, 0, "ab")).ok());
+  EXPECT_FALSE(collector.TakeState());
+  ASSERT_TRUE(collector.Add(wire::ProgressFrame{}).ok());
+  ASSERT_TRUE(collector.Add(piece(3, 2, "c")).ok());
+  EXPECT_EQ(collector.TakeState(), "abc");
+  EXPECT_FALSE(collector.TakeState());
+  // One that breaks off because the results are ready is nobody's loss.
+  ASSERT_TRUE(collector.Add(piece(3, 0, "de")).ok());
+  ASSERT_TRUE(collector.Add(Announce(0, "a", "x")).ok());
+  EXPECT_EQ(collector.Add(piece(3, 2, "f")).code(), absl::StatusCode::kInternal);
+}
+
+TEST(ResultCollectorTest, ADamagedPieceOfAStateIsDataLoss) {
+  ResultCollector collector({"w"});
+  ASSERT_TRUE(collector.Add(wire::AcceptedFrame{}).ok());
+  EXPECT_EQ(collector.Add(wire::JobStateFrame{3, 0, "abc", 1}).code(), absl::StatusCode::kDataLoss);
+  EXPECT_FALSE(collector.TakeState());
+}
+
 TEST(ResultCollectorTest, AnAnnouncedNumberIsTaken) {
   ResultCollector collector({"w"});
   ASSERT_TRUE(collector.Add(wire::AcceptedFrame{}).ok());

@@ -5,9 +5,11 @@
 namespace quantd::client {
 namespace {
 
-AttemptFailure Failed(absl::StatusCode code) { return {absl::Status(code, "x"), std::nullopt}; }
+AttemptFailure Failed(absl::StatusCode code) {
+  return {absl::Status(code, "x"), std::nullopt, false};
+}
 AttemptFailure Pushed(absl::StatusCode code, absl::Duration pushback) {
-  return {absl::Status(code, "x"), pushback};
+  return {absl::Status(code, "x"), pushback, false};
 }
 
 class RetryTest : public ::testing::Test {
@@ -46,6 +48,25 @@ TEST_F(RetryTest, AttemptsAreCountedAndEnd) {
   EXPECT_TRUE(retry.Next(Failed(absl::StatusCode::kCancelled)));
   EXPECT_FALSE(retry.Next(Failed(absl::StatusCode::kUnavailable)));
   EXPECT_EQ(retry.attempts(), 3);
+}
+
+TEST_F(RetryTest, AnAttemptThatAdvancedStartsTheCountAnew) {
+  RetryPolicy policy;
+  policy.max_attempts = 3;
+  policy.jitter = 0;
+  RetryState retry = Make(policy);
+  AttemptFailure advanced = Failed(absl::StatusCode::kUnavailable);
+  advanced.advanced = true;
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(retry.Next(advanced), policy.first_delay);
+    EXPECT_EQ(retry.Next(Failed(absl::StatusCode::kUnavailable)), 2 * policy.first_delay);
+  }
+  EXPECT_FALSE(retry.Next(Failed(absl::StatusCode::kUnavailable)));
+  EXPECT_EQ(retry.attempts(), 41);
+  advanced.status = absl::DeadlineExceededError("x");
+  EXPECT_TRUE(retry.Next(advanced));
+  advanced.status = absl::InvalidArgumentError("x");
+  EXPECT_FALSE(retry.Next(advanced));
 }
 
 TEST_F(RetryTest, WrongRequestsAreNeverRepeated) {

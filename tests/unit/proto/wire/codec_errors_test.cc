@@ -187,8 +187,8 @@ TEST(CodecErrors, HeaderNumbers) {
 
 TEST(CodecErrors, SpecEnums) {
   ExpectSpecRefused([](auto* s) { s->clear_method(); }, "method", "missing");
-  ExpectSpecRefused([](auto* s) { s->mutable_levels()->set_kind(static_cast<v1::LevelKind>(7)); },
-                    "levels.kind", "7 is not a known value");
+  ExpectSpecRefused([](auto* s) { s->mutable_levels()->set_kind(static_cast<v1::LevelKind>(8)); },
+                    "levels.kind", "8 is not a known value");
   ExpectSpecRefused(
       [](auto* s) { s->mutable_levels()->set_symmetry(static_cast<v1::Symmetry>(5)); },
       "levels.symmetry", "5");
@@ -198,8 +198,8 @@ TEST(CodecErrors, SpecEnums) {
   ExpectSpecRefused([](auto* s) { s->mutable_fit()->set_kind(static_cast<v1::FitKind>(256)); },
                     "fit.kind", "256 is not a known value");
   ExpectSpecRefused(
-      [](auto* s) { s->mutable_storage()->set_kind(static_cast<v1::StorageKind>(8)); },
-      "storage.kind", "8");
+      [](auto* s) { s->mutable_storage()->set_kind(static_cast<v1::StorageKind>(9)); },
+      "storage.kind", "9");
   ExpectSpecRefused([](auto* s) { s->mutable_solve()->set_order(static_cast<v1::Order>(8)); },
                     "solve.order", "8");
 }
@@ -292,6 +292,13 @@ TEST(CodecErrors, LongValuesAreCutInMessages) {
   EXPECT_LT(FromProto(header).status().message().size(), 300u);
 }
 
+TEST(CodecErrors, CheckpointSecondsFitAnInt) {
+  for (uint32_t bad : {0x80000000u, 0xFFFFFFFFu}) {
+    ExpectQuantizeRefused([&](auto* h) { h->set_checkpoint_seconds(bad); }, "checkpoint_seconds",
+                          std::to_string(bad));
+  }
+}
+
 TEST(CodecErrors, MissingFrames) {
   v1::QuantizeRequest request;
   EXPECT_THAT(std::string(TakeFrame(&request).status().message()), StartsWith("frame: missing"));
@@ -311,7 +318,7 @@ TEST(CodecErrors, Responses) {
   ExpectResponseRefused(
       accepted, [](auto* m) { m->mutable_accepted()->clear_spec(); }, "accepted.spec.method",
       "missing");
-  const ProgressFrame progress{Phase::kSolving, 0.5, 1};
+  const ProgressFrame progress{Phase::kSolving, 0.5, 1, {{0, 1, 0.5}}};
   ExpectResponseRefused(
       progress, [](auto* m) { m->mutable_progress()->set_phase(static_cast<v1::Phase>(60)); },
       "progress.phase", "60");
@@ -323,6 +330,11 @@ TEST(CodecErrors, Responses) {
   ExpectResponseRefused(
       progress, [](auto* m) { m->mutable_progress()->set_eta_seconds(-1); }, "progress.eta_seconds",
       "-1");
+  for (double bad : {-0.1, kNan}) {
+    ExpectResponseRefused(
+        progress, [&](auto* m) { m->mutable_progress()->mutable_round()->set_relative_loss(bad); },
+        "progress.round.relative_loss", "is not in [0, inf]");
+  }
   ExpectResponseRefused(
       ResultTensorFrame{0, 0, SampleDecl("x", Role::kPacked)},
       [](auto* m) { m->mutable_tensor()->mutable_decl()->set_digest("short"); },

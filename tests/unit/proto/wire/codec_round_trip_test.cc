@@ -65,10 +65,14 @@ TEST(CodecRoundTrip, ChunkAndEnd) {
 
 TEST(CodecRoundTrip, Responses) {
   ExpectBothResponsesCarry(AcceptedFrame{"job", uint64_t{1} << 50, 1.5, 3, SampleGptqSpec()});
-  ExpectBothResponsesCarry(ProgressFrame{Phase::kSolving, 0.25, 12.5});
+  ExpectBothResponsesCarry(ProgressFrame{Phase::kSolving, 0.25, 12.5, std::nullopt});
+  ExpectBothResponsesCarry(ProgressFrame{Phase::kSolving, 0.25, 12.5, {{3, 17, 0.0181}}});
+  ExpectBothResponsesCarry(ProgressFrame{Phase::kSolving, 0.25, 12.5, {{0, 0, 0}}});
   ExpectBothResponsesCarry(ResultTensorFrame{4, 2, SampleDecl("a.qweight", Role::kPacked)});
   ExpectBothResponsesCarry(SampleFinal());
   ExpectRoundTrip<v1::QuantizeResponse, ResponseFrame>(TensorReportFrame{SampleReport("a.weight")});
+  ExpectRoundTrip<v1::QuantizeResponse, ResponseFrame>(
+      JobStateFrame{uint64_t{1} << 41, uint64_t{1} << 40, std::string("\0\xFFx", 3), 0xDEADBEEF});
 }
 
 // A field that the sample leaves at a default could be lost without a test that sees it.
@@ -117,6 +121,11 @@ TEST(CodecRoundTrip, ZeroWhereZeroIsAValue) {
   spec.exceptions.share = 0;
   spec.exceptions.max_share = 0;
   spec.partition.strided = false;
+  spec.fit.seed = 0;
+  spec.fit.refine_rounds = 0;
+  spec.fit.points_per_center = 0;
+  spec.solve.rounds = 0;
+  spec.solve.tolerance = 0;
   EXPECT_TRUE(RoundTrip(spec) == spec);
 }
 
@@ -207,6 +216,22 @@ TEST(CodecDefaults, DynamicGroupsTurnTheFactorizationDefault) {
   EXPECT_EQ(FromProto(message)->solve.factorization, Factorization::kLdlq);
 }
 
+TEST(CodecDefaults, AdditiveFieldsFollowWhatTheRequestSays) {
+  v1::QuantizationSpec message;
+  message.mutable_aqlm();
+  message.mutable_levels()->set_in_group(16);
+  message.mutable_storage()->set_kind(v1::STORAGE_KIND_TABLE);
+  message.mutable_solve()->set_update(v1::CODEBOOK_RULE_ADAM);
+  const Spec spec = *FromProto(message);
+  EXPECT_EQ(spec.levels.in_group, 16);
+  EXPECT_EQ(spec.levels.codebook_bits, 8);
+  EXPECT_EQ(spec.partition.granularity, Granularity::kGroup);
+  EXPECT_EQ(spec.partition.group_size, 16);
+  EXPECT_EQ(spec.solve.update_steps, 100);
+  message.mutable_solve()->set_update_steps(5);
+  EXPECT_EQ(FromProto(message)->solve.update_steps, 5);
+}
+
 TEST(CodecDefaults, AnEmptyAxisIsThePresetsAxis) {
   v1::QuantizationSpec message;
   message.mutable_spqr();
@@ -242,6 +267,7 @@ TEST(CodecLayouts, NamesAndNumbers) {
     EXPECT_EQ(LayoutToProto(name), v);
   }
   EXPECT_EQ(LayoutToProto("gptq-v2"), v1::LAYOUT_GPTQ_V2);
+  EXPECT_EQ(LayoutToProto("aqlm"), v1::LAYOUT_AQLM);
   EXPECT_EQ(LayoutToProto("nonsense"), v1::LAYOUT_UNSPECIFIED);
   EXPECT_EQ(LayoutFromProto(v1::LAYOUT_UNSPECIFIED), "");
   EXPECT_EQ(LayoutFromProto(static_cast<v1::Layout>(77)), "");
@@ -258,8 +284,24 @@ TEST(CodecChunks, BytesMoveBothWays) {
   EXPECT_EQ(std::get<ChunkFrame>(*frame).data.data(), bytes);
 }
 
+TEST(CodecChunks, BytesOfAStateMoveBothWays) {
+  JobStateFrame state{1 << 20, 0, std::string(1 << 20, 'x'), 1};
+  const char* bytes = state.data.data();
+  v1::QuantizeResponse message;
+  PutFrame(ResponseFrame(std::move(state)), &message);
+  const absl::StatusOr<ResponseFrame> frame = TakeFrame(&message);
+  ASSERT_TRUE(frame.ok());
+  EXPECT_EQ(std::get<JobStateFrame>(*frame).data.data(), bytes);
+}
+
 TEST(CodecFrames, AMessageCanBeUsedAgain) {
   v1::QuantizeResponse message;
+  PutFrame(ResponseFrame(ProgressFrame{Phase::kSolving, 0.5, 1, {{1, 2, 0.25}}}), &message);
+  PutFrame(ResponseFrame(ProgressFrame{Phase::kSolving, 0.5, 1, std::nullopt}), &message);
+  EXPECT_FALSE(std::get<ProgressFrame>(*TakeFrame(&message)).round.has_value());
+  PutFrame(ResponseFrame(JobStateFrame{9, 3, "longer than abc", 9}), &message);
+  PutFrame(ResponseFrame(JobStateFrame{4, 1, "abc", 7}), &message);
+  EXPECT_TRUE(std::get<JobStateFrame>(*TakeFrame(&message)) == (JobStateFrame{4, 1, "abc", 7}));
   PutFrame(ResponseFrame(SampleFinal()), &message);
   PutFrame(ResponseFrame(SampleFinal()), &message);
   EXPECT_TRUE(std::get<FinalFrame>(*TakeFrame(&message)) == SampleFinal());

@@ -9,9 +9,10 @@
 namespace quantd {
 
 inline bool operator==(const Levels& a, const Levels& b) {
-  const auto& [a1, a2, a3, a4, a5, a6] = a;
-  const auto& [b1, b2, b3, b4, b5, b6] = b;
-  return std::tie(a1, a2, a3, a4, a5, a6) == std::tie(b1, b2, b3, b4, b5, b6);
+  const auto& [a1, a2, a3, a4, a5, a6, a7, a8, a9, a10] = a;
+  const auto& [b1, b2, b3, b4, b5, b6, b7, b8, b9, b10] = b;
+  return std::tie(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) ==
+         std::tie(b1, b2, b3, b4, b5, b6, b7, b8, b9, b10);
 }
 
 inline bool operator==(const Partition& a, const Partition& b) {
@@ -21,10 +22,10 @@ inline bool operator==(const Partition& a, const Partition& b) {
 }
 
 inline bool operator==(const Fit& a, const Fit& b) {
-  const auto& [a1, a2, a3, a4, a5, a6, a7, a8, a9] = a;
-  const auto& [b1, b2, b3, b4, b5, b6, b7, b8, b9] = b;
-  return std::tie(a1, a2, a3, a4, a5, a6, a7, a8, a9) ==
-         std::tie(b1, b2, b3, b4, b5, b6, b7, b8, b9);
+  const auto& [a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13] = a;
+  const auto& [b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13] = b;
+  return std::tie(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13) ==
+         std::tie(b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13);
 }
 
 inline bool operator==(const Storage& a, const Storage& b) {
@@ -60,10 +61,10 @@ inline bool operator==(const Damping& a, const Damping& b) {
 }
 
 inline bool operator==(const Solve& a, const Solve& b) {
-  const auto& [a1, a2, a3, a4, a5, a6, a7, a8, a9] = a;
-  const auto& [b1, b2, b3, b4, b5, b6, b7, b8, b9] = b;
-  return std::tie(a1, a2, a3, a4, a5, a6, a7, a8, a9) ==
-         std::tie(b1, b2, b3, b4, b5, b6, b7, b8, b9);
+  const auto& [a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17] = a;
+  const auto& [b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15, b16, b17] = b;
+  return std::tie(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17) ==
+         std::tie(b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15, b16, b17);
 }
 
 inline bool operator==(const Spec& a, const Spec& b) {
@@ -86,9 +87,9 @@ inline bool operator==(const TensorDecl& a, const TensorDecl& b) {
 }
 
 inline bool operator==(const QuantizeJob& a, const QuantizeJob& b) {
-  const auto& [a1, a2, a3, a4, a5, a6, a7] = a;
-  const auto& [b1, b2, b3, b4, b5, b6, b7] = b;
-  return std::tie(a1, a2, a3, a4, a5, a6, a7) == std::tie(b1, b2, b3, b4, b5, b6, b7);
+  const auto& [a1, a2, a3, a4, a5, a6, a7, a8] = a;
+  const auto& [b1, b2, b3, b4, b5, b6, b7, b8] = b;
+  return std::tie(a1, a2, a3, a4, a5, a6, a7, a8) == std::tie(b1, b2, b3, b4, b5, b6, b7, b8);
 }
 
 inline bool operator==(const PackedWeight& a, const PackedWeight& b) {
@@ -157,10 +158,22 @@ inline bool operator==(const AcceptedFrame& a, const AcceptedFrame& b) {
   return std::tie(a1, a2, a3, a4, a5) == std::tie(b1, b2, b3, b4, b5);
 }
 
-inline bool operator==(const ProgressFrame& a, const ProgressFrame& b) {
+inline bool operator==(const ProgressFrame::Round& a, const ProgressFrame::Round& b) {
   const auto& [a1, a2, a3] = a;
   const auto& [b1, b2, b3] = b;
   return std::tie(a1, a2, a3) == std::tie(b1, b2, b3);
+}
+
+inline bool operator==(const ProgressFrame& a, const ProgressFrame& b) {
+  const auto& [a1, a2, a3, a4] = a;
+  const auto& [b1, b2, b3, b4] = b;
+  return std::tie(a1, a2, a3) == std::tie(b1, b2, b3) && a4 == b4;
+}
+
+inline bool operator==(const JobStateFrame& a, const JobStateFrame& b) {
+  const auto& [a1, a2, a3, a4] = a;
+  const auto& [b1, b2, b3, b4] = b;
+  return std::tie(a1, a2, a3, a4) == std::tie(b1, b2, b3, b4);
 }
 
 inline bool operator==(const ResultTensorFrame& a, const ResultTensorFrame& b) {

@@ -22,11 +22,20 @@ inline TensorDecl SampleDecl(const std::string& name, Role role) {
 inline Spec SampleGptqSpec() {
   Spec spec;
   spec.method = "gptq";
-  spec.levels = {LevelKind::kFixedTable,        3,
-                 Symmetry::kSymmetricFullRange, ZeroPoint::kReal,
-                 NumberFormat::kE3M2,           FixedTable::kFp4};
+  spec.levels = {LevelKind::kFixedTable,
+                 3,
+                 Symmetry::kSymmetricFullRange,
+                 ZeroPoint::kReal,
+                 NumberFormat::kE3M2,
+                 FixedTable::kFp4,
+                 3,
+                 7,
+                 5,
+                 16};
   spec.partition = {Granularity::kRow, 96, GroupAxis::kIn, true, TailPolicy::kShortLastGroup};
-  spec.fit = {FitKind::kShrinkSearch, 33, 0.45, 3.25, 21, 11.5, 1.125, Importance::kFisher, 6};
+  spec.fit = {
+      FitKind::kShrinkSearch, 33,          0.45, 3.25,   21, 11.5, 1.125, Importance::kFisher, 6,
+      Seeding::kFarthest,     4294967294u, 13,   1 << 29};
   spec.storage = {StorageKind::kNested, ScaleRounding::kEven, 5, 33};
   spec.transform = {ScalingKind::kSmooth, 19,    0.625, RotationKind::kInput, 64, 4294967295u,
                     CorrectionKind::kQep, 0.375, 2.5};
@@ -40,7 +49,15 @@ inline Spec SampleGptqSpec() {
                 {0.0625, 3.5, 0.75},
                 0.5,
                 6,
-                9};
+                9,
+                17,
+                1234,
+                0.125,
+                CodebookRule::kAdam,
+                55,
+                0.0009765625,
+                AdamRule::kCode,
+                0.625};
   return spec;
 }
 
@@ -65,6 +82,7 @@ inline QuantizeJob SampleQuantizeJob() {
   job.layout = "gptq-v2";
   job.priority = -7;
   job.calibration_tokens = int64_t{1} << 40;
+  job.checkpoint_seconds = 0x7FFFFFFF;
   return job;
 }
 

@@ -32,7 +32,16 @@ TEST(SessionThreads, StormOfJobsAndCancelsBalances) {
   admission_options.events = &events;
   Admission admission(admission_options);
   auto plan = quantd::testing::MakePlan(kInput, 400);
-  plan->output_bytes = 3000;
+  plan->run = [](const RunContext& context) -> absl::StatusOr<JobResult> {
+    for (int i = 1; i <= 5; ++i) {
+      context.progress->OnProgress(Phase::kSolving, i / 5.0);
+      context.progress->OnRound(0, i, 1.0 / i);
+      if (context.states == nullptr) continue;
+      context.states->Due();
+      context.states->Save(std::string(700 * i, 's'));
+    }
+    return quantd::testing::ResultOf(3000);
+  };
   Pool ingest({2});
   Pool compute({2});
   SessionDeps deps;
@@ -66,7 +75,9 @@ TEST(SessionThreads, StormOfJobsAndCancelsBalances) {
           streams[c * kJobsEach + i] = stream;
           Session& session = *stream->session();
           const int end_at = std::uniform_int_distribution<>(0, 40)(random);
-          session.OnFrame(HeaderFrame());
+          QuantizeJob header = HeaderFrame();
+          header.checkpoint_seconds = i % 2;
+          session.OnFrame(std::move(header));
           for (uint64_t at = 0; at < kInput; at += 200) {
             if (static_cast<int>(at / 200) == end_at) session.OnCancel();
             session.OnFrame(Chunk(at, 200));
@@ -82,7 +93,9 @@ TEST(SessionThreads, StormOfJobsAndCancelsBalances) {
     ticker.join();
   }
   int ok = 0;
+  int pieces = 0;
   for (const auto& stream : streams) {
+    uint64_t state_bytes = 0;
     const auto finished = stream->finished();
     ASSERT_EQ(finished.size(), 1u);
     EXPECT_FALSE(stream->broken());
@@ -92,10 +105,19 @@ TEST(SessionThreads, StormOfJobsAndCancelsBalances) {
       ASSERT_FALSE(frames.empty());
       EXPECT_TRUE(std::holds_alternative<wire::AcceptedFrame>(frames.front()));
       EXPECT_TRUE(std::holds_alternative<wire::FinalFrame>(frames.back()));
+      for (const wire::ResponseFrame& frame : frames) {
+        if (const auto* piece = std::get_if<wire::JobStateFrame>(&frame)) {
+          if (piece->offset == 0) state_bytes = 0;
+          EXPECT_EQ(piece->offset, state_bytes);
+          state_bytes += piece->data.size();
+          pieces += 1;
+        }
+      }
     }
   }
   EXPECT_GT(ok, 0);
   EXPECT_LT(ok, kClients * kJobsEach);
+  EXPECT_GT(pieces, 0);
   EXPECT_LE(events.jobs().size(), streams.size());
   EXPECT_EQ(admission.reserved_bytes(), 0u);
   EXPECT_EQ(admission.waiting_jobs(), 0);

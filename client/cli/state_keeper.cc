@@ -1,0 +1,85 @@
+#include "client/cli/state_keeper.h"
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace quantd::cli {
+namespace {
+
+// Every message about it has this word: it is the tensor's name, too.
+constexpr char kCheckpoint[] = "CHECKPOINT";
+
+}  // namespace
+
+StateKeeper::StateKeeper(const std::string& out_dir, ProgressDisplay* display)
+    : work_(out_dir), display_(display) {}
+
+std::optional<StoredState> StateKeeper::Newest(absl::Span<const int> modules,
+                                               const std::string& name) {
+  absl::StatusOr<StoredState> state = work_.OpenState(modules);
+  if (state.ok()) return *std::move(state);
+  if (!absl::IsNotFound(state.status())) {
+    display_->Say(absl::StrCat(name, ": begins anew, its stored state cannot be used: ",
+                               std::string(state.status().message())));
+    Drop(modules);
+  }
+  return std::nullopt;
+}
+
+void StateKeeper::Keep(absl::Span<const int> modules, const std::string& name,
+                       const std::string& state) {
+  const absl::Status status = work_.PutState(modules, state);
+  if (status.ok() || failure_told_.exchange(true)) return;
+  display_->Say(absl::StrCat(name, ": its state cannot be stored, so a crash would cost its work: ",
+                             std::string(status.message())));
+}
+
+void StateKeeper::Drop(absl::Span<const int> modules) {
+  // What stays is of no use to any later request, and goes when the folder is finished.
+  work_.RemoveState(modules.front()).IgnoreError();
+}
+
+void AddCheckpoint(const StoredState& state, GroupRequest* request) {
+  TensorDecl decl;
+  decl.name = kCheckpoint;
+  decl.role = Role::kCheckpoint;
+  decl.dtype = DType::kU8;
+  decl.shape = {static_cast<int64_t>(state.bytes.size())};
+  decl.digest = state.digest;
+  request->job.tensors.push_back(std::move(decl));
+  request->bytes.push_back(state.bytes);
+}
+
+bool RefusesCheckpoint(const client::AttemptFailure& failure) {
+  switch (failure.status.code()) {
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kInvalidArgument:
+      return absl::StrContains(failure.status.message(), kCheckpoint);
+    case absl::StatusCode::kResourceExhausted:
+      return failure.pushback && *failure.pushback < absl::ZeroDuration();
+    default:
+      return false;
+  }
+}
+
+GroupObserver::GroupObserver(int index, uint64_t source_bytes, absl::Span<const int> modules,
+                             std::string name, ProgressDisplay* display, StateKeeper* keeper)
+    : index_(index),
+      source_bytes_(source_bytes),
+      modules_(modules),
+      name_(std::move(name)),
+      display_(display),
+      keeper_(keeper) {}
+
+GroupObserver::~GroupObserver() { display_->Over(index_); }
+
+void GroupObserver::OnProgress(const wire::ProgressFrame& frame) {
+  if (frame.phase == Phase::kSolving) display_->Solving(index_, source_bytes_, frame);
+}
+
+void GroupObserver::OnState(std::string state) { keeper_->Keep(modules_, name_, state); }
+
+}  // namespace quantd::cli

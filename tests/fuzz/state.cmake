@@ -1,0 +1,5 @@
+add_library(fuzz_state_problem STATIC ${CMAKE_CURRENT_LIST_DIR}/state_problem.cc)
+target_link_libraries(fuzz_state_problem PUBLIC quantd_options quantd::solve quantd::calib quantd::levels)
+quantd_fuzzer(state SOURCE ${CMAKE_CURRENT_LIST_DIR}/state_fuzz.cc LIBS fuzz_state_problem quantd::engine)
+add_executable(make_state_corpus EXCLUDE_FROM_ALL ${CMAKE_CURRENT_LIST_DIR}/make_state_corpus.cc)
+target_link_libraries(make_state_corpus PRIVATE fuzz_state_problem quantd::engine)
