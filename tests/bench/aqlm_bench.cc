@@ -101,14 +101,14 @@ void PrintPass(const char* name, const Layer& layer, int64_t m, const Metric& me
     const int64_t tile = search.OutGroupsAtOnce(), tiles = CeilDiv(shape.out_groups(), tile);
     const int64_t share = CeilDiv(tiles, executor.width());
     executor.ParallelFor(executor.width(), [&](int64_t t) {
-      std::vector<float> error(tile * layer.n), product(tile * layer.n);
-      std::vector<double> loss(tile);
+      std::vector<float> error(tile * layer.n);
+      std::vector<double> change(tile);
       for (int64_t i = t * share; i < std::min(tiles, (t + 1) * share); ++i) {
         const int64_t begin = i * tile;
         search.Run(layer.w.data() + begin * layer.n, code.scales.data() + begin, nullptr,
                    std::min(tile, shape.out_groups() - begin),
                    code.codes.data() + begin * shape.in_groups() * shape.codebooks, error.data(),
-                   product.data(), loss.data(), &scratch[t], cancel);
+                   nullptr, change.data(), &scratch[t], cancel);
       }
     });
   };

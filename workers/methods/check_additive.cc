@@ -30,7 +30,7 @@ absl::Status CheckCompany(const Spec& spec) {
                      absl::StrCat("table keeps scales of additive levels, not of ", levels));
   }
   for (const absl::string_view name : {"refine-rounds", "points-per-center"}) {
-    if (fit != FitKind::kResidualKMeans && FindSpecField(name)->get(spec) > 0) {
+    if (!additive && FindSpecField(name)->get(spec) > 0) {
       return SpecError(
           name, absl::StrCat(SpecValue(name, spec), " speaks to fit residual-k-means alone"));
     }

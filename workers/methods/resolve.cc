@@ -26,10 +26,8 @@ void FillAdditive(const Given& has, Spec* spec) {
   }
   if (!l.additive()) return;
   // Refined first codebooks leave less for others to do: from the third on that costs more than it
-  // gains (docs/quality.md). Given ones stay as they are.
-  if (!has("refine-rounds") && (spec->fit.kind == FitKind::kGiven || l.codebooks > 2)) {
-    spec->fit.refine_rounds = 0;
-  }
+  // gains (docs/quality.md).
+  if (!has("refine-rounds") && l.codebooks > 2) spec->fit.refine_rounds = 0;
   Partition& p = spec->partition;
   if (spec->storage.kind == StorageKind::kTable && !has("granularity")) {
     p.granularity = Granularity::kGroup;

@@ -14,13 +14,16 @@ namespace {
 
 // Rounds until a tolerance of 1 % stops the alternation, and by how many a tolerance ten times
 // smaller prolongs it: docs/performance.md.
-constexpr double kUsualRounds = 9;
+constexpr double kUsualRounds = 7;
 constexpr double kRoundsPerDecade = 12;
-// Lloyd iterations until nothing moves any more, of codebooks of 256 entries.
-constexpr double kUsualIterations = 100;
 // Scanning entries costs more than its multiply-adds: comparing, and too few numbers a row for the
 // speed of products.
-constexpr double kScanFactor = 2.2;
+constexpr double kScanFactor = 2.5;
+// The same for each hypothesis of a beam beyond the first, which is copied and compared as well.
+constexpr double kHypothesisFactor = 2.1;
+// Scans of all patches that a refinement round costs, and that seeding and the last assignment do.
+constexpr double kRefineScans = 1.4;
+constexpr double kEndScans = 2;
 // Sums of the k-means that are ever held at once.
 constexpr int kMostThreads = 16;
 
@@ -41,14 +44,16 @@ double AdditiveFlops(const Spec& spec, int64_t m, int64_t n, bool with_hessian) 
   const double product = with_hessian ? 2 * mn * static_cast<double>(n) : 0;
   const double scan =
       kScanFactor * 2 * mn * static_cast<double>(spec.levels.entries()) * spec.levels.codebooks;
-  const double search = product + scan * spec.solve.beam;
+  const double search = product + scan * (1 + kHypothesisFactor * (spec.solve.beam - 1));
   if (spec.fit.kind == FitKind::kGiven) return product + search * Rounds(spec.solve);
-  double start = scan * std::min<double>(spec.fit.iterations, kUsualIterations);
+  double trained = 1;  // share of patches
   if (spec.fit.points_per_center > 0) {
     const double points = mn / (spec.levels.out_group * spec.levels.in_group);
-    start *= std::min(1.0, static_cast<double>(spec.fit.points_per_center) *
-                               static_cast<double>(spec.levels.entries()) / points);
+    trained = std::min(1.0, static_cast<double>(spec.fit.points_per_center) *
+                                static_cast<double>(spec.levels.entries()) / points);
   }
+  const double start = scan * (spec.fit.iterations * trained +
+                               kRefineScans * spec.fit.refine_rounds + kEndScans);
   const double update = product * (1 + spec.solve.update_steps);
   return product + start + (search + update) * Rounds(spec.solve) + search + 2 * product;
 }

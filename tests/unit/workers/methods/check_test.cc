@@ -296,8 +296,8 @@ INSTANTIATE_TEST_SUITE_P(
         {"rtn",
          {{"refine-rounds", "3"}},
          "spec.fit.refine_rounds: 3 speaks to fit residual-k-means alone"},
-        {"aqlm",
-         {{"fit", "given"}, {"points-per-center", "64"}},
+        {"hqq",
+         {{"points-per-center", "64"}},
          "spec.fit.points_per_center: 64 speaks to fit residual-k-means alone"},
         {"aqlm", {{"changed-share", "0.25"}}, "spec.solve.changed_share: 0.25 goes with fit given"},
         {"gptq", {{"changed-share", "0.25"}}, "spec.solve.changed_share: 0.25 goes with fit given"},
@@ -363,6 +363,7 @@ TEST(CheckSpecTest, AcceptsWhatGoesTogether) {
            {"aqlm", {{"storage", "table"}, {"scale-bits", "2"}}, ""},
            {"aqlm", {{"refine-rounds", "3"}, {"points-per-center", "100"}}, ""},
            {"aqlm", {{"fit", "given"}, {"changed-share", "0.1"}}, ""},
+           {"aqlm", {{"fit", "given"}, {"points-per-center", "64"}}, ""},  // nothing is trained
            {"aqlm", {{"tail", "short-last-group"}, {"bits", "2"}}, ""},  // nothing reads either
            {"wkv", {{"group-axis", "in"}}, ""}}) {
     const absl::Status status = Check(one);

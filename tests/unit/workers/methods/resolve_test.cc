@@ -125,7 +125,6 @@ TEST(FillDependentFieldsTest, ATableOfScalesIsForPatches) {
 TEST(FillDependentFieldsTest, AdamTakesMoreStepsThanConjugateGradients) {
   EXPECT_EQ(Resolved("aqlm").solve.update_steps, 3);
   EXPECT_EQ(Resolved("aqlm").fit.refine_rounds, 3);
-  EXPECT_EQ(Resolved("aqlm", {{"fit", "given"}}).fit.refine_rounds, 0);
   EXPECT_EQ(Resolved("aqlm", {{"scheme", "3x8"}}).fit.refine_rounds, 0);
   EXPECT_EQ(Resolved("aqlm", {{"scheme", "3x8"}, {"refine-rounds", "2"}}).fit.refine_rounds, 2);
   EXPECT_EQ(Resolved("aqlm", {{"update", "adam"}}).solve.update_steps, 100);
