@@ -190,6 +190,10 @@ std::string Contradiction(const CommandLine& line) {
       return absl::StrCat("--order, --timing and --damping speak to the sweep of solver gptq; ",
                           spec->method, " has none (--set solver=gptq gives it one)");
     }
+    if (flags.spec.Has("bits") && spec->levels.additive()) {
+      return absl::StrCat("--bits: the bits of ", spec->method,
+                          " come from its codebooks; --scheme 2x8 has 2, 3x8 has 3");
+    }
     for (absl::string_view name : {"codebooks", "codebook-bits", "in-group", "out-group", "beam"}) {
       if (!flags.spec.Has(name) || spec->levels.additive()) continue;
       return absl::StrCat("--scheme, its numbers and --beam speak to additive levels; ",

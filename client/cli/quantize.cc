@@ -175,7 +175,7 @@ client::Attempt QuantizeRun::Try(int index, int attempt, client::JobClient* clie
   if (state && RefusesCheckpoint(result.failure) && !env_->stop->stopped()) {
     display_->Say(absl::StrCat(name, ": begins anew, the server does not take its stored state: ",
                                std::string(result.failure.status.message())));
-    states_->Drop(group.modules);
+    // The state stays until a newer one takes its place: another server may take it.
     result = Call(index, job_id + "-anew", nullptr, client);
   }
   if (!result.failure.status.ok()) {

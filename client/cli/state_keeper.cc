@@ -29,12 +29,14 @@ std::optional<StoredState> StateKeeper::Newest(absl::Span<const int> modules,
   return std::nullopt;
 }
 
-void StateKeeper::Keep(absl::Span<const int> modules, const std::string& name,
+bool StateKeeper::Keep(absl::Span<const int> modules, const std::string& name,
                        const std::string& state) {
   const absl::Status status = work_.PutState(modules, state);
-  if (status.ok() || failure_told_.exchange(true)) return;
+  if (status.ok()) return true;
+  if (failure_told_.exchange(true)) return false;
   display_->Say(absl::StrCat(name, ": its state cannot be stored, so a crash would cost its work: ",
                              std::string(status.message())));
+  return false;
 }
 
 void StateKeeper::Drop(absl::Span<const int> modules) {
@@ -80,6 +82,6 @@ void GroupObserver::OnProgress(const wire::ProgressFrame& frame) {
   if (frame.phase == Phase::kSolving) display_->Solving(index_, source_bytes_, frame);
 }
 
-void GroupObserver::OnState(std::string state) { keeper_->Keep(modules_, name_, state); }
+bool GroupObserver::OnState(std::string state) { return keeper_->Keep(modules_, name_, state); }
 
 }  // namespace quantd::cli

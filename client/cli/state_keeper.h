@@ -29,8 +29,8 @@ class StateKeeper {
   std::optional<StoredState> Newest(absl::Span<const int> modules, const std::string& name);
 
   // Stores a newer one in its place; on disk when it returns. A run goes on without states where
-  // they cannot be stored: the first failure is told.
-  void Keep(absl::Span<const int> modules, const std::string& name, const std::string& state);
+  // they cannot be stored: the first failure is told, and false returned for each.
+  bool Keep(absl::Span<const int> modules, const std::string& name, const std::string& state);
 
   // The job is finished, or its state is no good.
   void Drop(absl::Span<const int> modules);
@@ -58,7 +58,7 @@ class GroupObserver : public client::JobObserver {
   ~GroupObserver() override;
 
   void OnProgress(const wire::ProgressFrame& frame) override;
-  void OnState(std::string state) override;
+  bool OnState(std::string state) override;
 
  private:
   const int index_;

@@ -90,8 +90,7 @@ absl::Status Collect(Stream* stream, grpc::ClientContext* context, ResultCollect
       Tell(*frame, observer);
       status = collector->Add(*std::move(frame));
       if (std::optional<std::string> state = collector->TakeState()) {
-        *advanced = true;
-        observer->OnState(*std::move(state));
+        *advanced |= observer->OnState(*std::move(state));
       }
     } else {
       status = absl::InternalError(

@@ -25,7 +25,7 @@ struct AttemptFailure {
   absl::Status status;
   // The server's grpc-retry-pushback-ms: when to come back; negative = never.
   std::optional<absl::Duration> pushback;
-  // The attempt brought a state of the job from which the next one goes on.
+  // The attempt brought a state of the job that was kept: the next one goes on from there.
   bool advanced = false;
 };
 

@@ -22,7 +22,7 @@ SOLVE = [
     "--method", "aqlm", "--scheme", "2x8", "--include", r"layers\.0\.mlp\.down_proj",
     "--layout", "plain",
 ]
-LONG_ENOUGH_SECONDS = 5
+LONG_ENOUGH_SECONDS = 3
 NAME = "model.layers.0.mlp.down_proj.weight"
 
 

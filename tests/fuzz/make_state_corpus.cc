@@ -18,6 +18,7 @@ namespace {
 
 class Recorder : public SilentWatch {
  public:
+  bool WantsStates() override { return true; }
   bool StateDue() override { return true; }
   void OnState(std::string state) override { states.push_back(std::move(state)); }
 

@@ -17,6 +17,8 @@ class SolveWatch {
   // `fraction` of the whole solve in [0, 1], never falling; called at least once a second of work.
   virtual void OnFraction(double fraction) = 0;
 
+  // False where nobody ever takes a state: none need be made.
+  virtual bool WantsStates() { return true; }
   // True if the state should be given to OnState() at the next step's end. Cheap.
   virtual bool StateDue() = 0;
   // An opaque state; a solve of the same weight under the same spec that starts from it ends in the
@@ -29,6 +31,7 @@ class SilentWatch : public SolveWatch {
  public:
   void OnRound(int, double) override {}
   void OnFraction(double) override {}
+  bool WantsStates() override { return false; }
   bool StateDue() override { return false; }
   void OnState(std::string) override {}
 };

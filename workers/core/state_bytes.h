@@ -13,6 +13,8 @@ namespace quantd {
 
 class StateWriter {
  public:
+  // Room for so many bytes more, so that they need not move.
+  void Reserve(uint64_t bytes) { bytes_.reserve(bytes_.size() + bytes); }
   template <typename T>
   void Number(T value) {
     static_assert(std::is_arithmetic_v<T>);

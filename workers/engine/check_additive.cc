@@ -39,6 +39,10 @@ absl::Status CheckAdditiveStart(const Spec& spec, const std::string& name, int64
                    "given; use storage f16");
   }
   const AdditiveShape shape = AdditiveShape::Of(spec, m, n);
+  if (spec.storage.kind == StorageKind::kTable && shape.in_groups() == 1) {
+    return Invalid(name,
+                   "its rows have one patch each, whose scale needs no table; use storage f16");
+  }
   const int64_t patches = shape.out_groups() * shape.in_groups();
   if (spec.fit.kind == FitKind::kGiven || patches >= shape.entries) return absl::OkStatus();
   return Invalid(name, absl::StrCat("its ", patches, " patches of ", l.out_group, " x ", l.in_group,

@@ -131,8 +131,12 @@ uint64_t HeldFor(const QuantizeJob& job, const QuantizeShape& shape, size_t w) {
     const TensorDecl& t = job.tensors[i];
     bytes += *CheckedBytes(t.shape, t.dtype, t.name);
   }
-  for (const int i : {shape.codebooks[w], shape.scales[w]}) {
-    if (i >= 0) bytes += *CheckedBytes(job.tensors[i].shape, DType::kF32, "");
+  if (shape.codebooks[w] >= 0) {
+    bytes += *CheckedBytes(job.tensors[shape.codebooks[w]].shape, DType::kF32, "");
+    // One for each patch, whatever came.
+    const AdditiveShape code =
+        AdditiveShape::Of(job.spec, job.tensors[shape.weights[w]].shape[0], shape.n);
+    bytes += 4 * static_cast<uint64_t>(code.out_groups() * code.scale_columns);
   }
   if (shape.codes[w] >= 0) {
     bytes += *CheckedBytes(job.tensors[shape.codes[w]].shape, DType::kU16, "");

@@ -17,6 +17,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little);
 
 constexpr absl::string_view kMagic = "QDJS";
+// Raised whenever a solve that goes on from a state of before would end in other bytes than one of
+// now from the start.
 constexpr uint32_t kVersion = 1;
 constexpr size_t kDigestBytes = sizeof(Digest::bytes);
 

@@ -29,6 +29,7 @@ class JobWatch : public SolveWatch {
 
   void OnRound(int round, double relative_loss) override;
   void OnFraction(double fraction) override;
+  bool WantsStates() override { return states_ != nullptr; }
   bool StateDue() override { return states_ != nullptr && states_->Due(); }
   void OnState(std::string state) override;
 

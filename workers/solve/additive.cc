@@ -25,6 +25,8 @@ namespace {
 constexpr uint32_t kStateVersion = 1;
 // Share of a solve's time that its start is taken to need, for progress alone.
 constexpr double kStartShare = 0.1;
+// The same for all before the last search, through rounded codebooks.
+constexpr double kSearchedShare = 0.95;
 
 enum class Stage : uint8_t {
   kStart = 0,        // residual k-means
@@ -86,13 +88,14 @@ class Alternation {
     while (at_.stage != Stage::kDone) {
       QUANTD_RETURN_IF_ERROR(Step());
       QUANTD_RETURN_IF_ERROR(cancel_.Check());
-      if (!std::isfinite(at_.loss)) {
+      // Steps of Adam may leave the numbers; the update's end brings back what was best.
+      if (at_.stage != Stage::kUpdate && !std::isfinite(at_.loss)) {
         return absl::InvalidArgumentError(
             absl::StrCat("the loss became ", at_.loss, " in round ", at_.round));
       }
       Tell(watch_->StateDue());
     }
-    Tell(true);
+    Tell(watch_->WantsStates());
     return std::move(code_);
   }
 
@@ -105,12 +108,18 @@ class Alternation {
     if (!given()) QUANTD_RETURN_IF_ERROR(PrepareStart());
     if (resumed) QUANTD_RETURN_IF_ERROR(Load(&saved));
     if (at_.stage == Stage::kDone) return saved.End();
-    QUANTD_ASSIGN_OR_RETURN(update_, CodebookUpdate::Create(spec_, shape_, problem_.weight, metric_,
-                                                            executor_, cancel_));
+    // Its arrays and those of the start are not needed together.
+    if (at_.stage != Stage::kStart || given()) QUANTD_RETURN_IF_ERROR(CreateUpdate());
     if (given()) QUANTD_RETURN_IF_ERROR(MarkChanged());
     if (!resumed) return given() ? TakeGiven() : absl::OkStatus();
     if (SavesUpdate()) QUANTD_RETURN_IF_ERROR(update_->Load(&saved));
     return saved.End();
+  }
+
+  absl::Status CreateUpdate() {
+    QUANTD_ASSIGN_OR_RETURN(update_, CodebookUpdate::Create(spec_, shape_, problem_.weight, metric_,
+                                                            executor_, cancel_));
+    return absl::OkStatus();
   }
 
   absl::Status PrepareStart() {
@@ -180,6 +189,7 @@ class Alternation {
     if (!start_->done()) return absl::OkStatus();
     code_ = start_->Take();
     start_.reset();
+    QUANTD_RETURN_IF_ERROR(CreateUpdate());
     at_.stage = spec_.solve.rounds > 0 ? Stage::kBeginRound : Stage::kRound;
     at_.round = 1;
     return absl::OkStatus();
@@ -227,6 +237,10 @@ class Alternation {
     QUANTD_RETURN_IF_ERROR(cancel_.Check());
     for (const double change : changes) at_.search_change += change;
     at_.step = std::min(first + tiles * tile, shape_.out_groups());
+    const double part = static_cast<double>(at_.step) / static_cast<double>(shape_.out_groups());
+    at_.fraction = std::max(at_.fraction, stage == Stage::kFinalSearch
+                                              ? kSearchedShare + (1 - kSearchedShare) * part
+                                              : LeastFraction(at_.round - 1 + part));
     if (at_.step == shape_.out_groups()) EndSearch(stage);
     return absl::OkStatus();
   }
@@ -273,6 +287,14 @@ class Alternation {
     }
   }
 
+  // What is done for sure after so many rounds, parts of one included.
+  double LeastFraction(double rounds) const {
+    const double share = spec_.solve.tolerance > 0 ? 1 - std::pow(0.8, rounds)
+                                                   : rounds / std::max(1, spec_.solve.rounds);
+    const double begin = given() ? 0 : kStartShare;
+    return begin + (kSearchedShare - begin) * share;
+  }
+
   // Gains shrink by about the same factor from round to round, so their logarithm tells how far it
   // is to the tolerance.
   double RoundFraction(double gain) const {
@@ -286,10 +308,15 @@ class Alternation {
       share = std::max(share, 1 - std::pow(0.8, static_cast<double>(at_.round)));
     }
     const double begin = given() ? 0 : kStartShare;
-    return begin + (0.95 - begin) * std::clamp(share, 0.0, 1.0);
+    return begin + (kSearchedShare - begin) * std::clamp(share, 0.0, 1.0);
   }
 
   absl::Status RoundCode() {
+    // A number that grew beyond F16 becomes its largest one, and the scales are fitted to that.
+    for (auto* values : {&code_.books, &code_.scales, &code_.scale_tables}) {
+      const float most = MaxFinite(DType::kF16);
+      for (float& v : *values) v = std::clamp(v, -most, most);
+    }
     QUANTD_RETURN_IF_ERROR(RoundToStored(&code_));
     QUANTD_ASSIGN_OR_RETURN(at_.loss, update_->FitScales(true, &code_, executor_, cancel_));
     at_.step = 0;
@@ -323,6 +350,8 @@ class Alternation {
       start_->Save(&out);
       return out.Take();
     }
+    out.Reserve(2 * code_.codes.size() + 40 * code_.books.size() + 16 * code_.scales.size() +
+                4 * code_.scale_tables.size());
     out.Numbers(code_.books);
     out.Numbers(code_.codes);
     out.Numbers(code_.scales);
@@ -387,6 +416,10 @@ class Alternation {
         at_.round > std::max(1, spec_.solve.rounds)) {
       return BadState("a position beyond the end");
     }
+    for (const double v : {at_.loss, at_.round_begin, at_.search_change, at_.first_gain}) {
+      if (at_.stage != Stage::kUpdate && !std::isfinite(v)) return BadState("no finite loss");
+    }
+    if (!(at_.fraction >= 0 && at_.fraction <= 1)) return BadState("a fraction beyond 1");
     return absl::OkStatus();
   }
 

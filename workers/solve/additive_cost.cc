@@ -52,8 +52,8 @@ double AdditiveFlops(const Spec& spec, int64_t m, int64_t n, bool with_hessian) 
     trained = std::min(1.0, static_cast<double>(spec.fit.points_per_center) *
                                 static_cast<double>(spec.levels.entries()) / points);
   }
-  const double start = scan * (spec.fit.iterations * trained +
-                               kRefineScans * spec.fit.refine_rounds + kEndScans);
+  const double start =
+      scan * (spec.fit.iterations * trained + kRefineScans * spec.fit.refine_rounds + kEndScans);
   const double update = product * (1 + spec.solve.update_steps);
   return product + start + (search + update) * Rounds(spec.solve) + search + 2 * product;
 }
@@ -68,7 +68,11 @@ uint64_t AdditiveBytes(const Spec& spec, int64_t m, int64_t n, bool with_hessian
   }
   // The entries once more, as the scan wants them.
   uint64_t update = code + 4 * books + CodebookUpdate::HeldBytes(spec, shape, !with_hessian);
-  if (spec.fit.kind == FitKind::kGiven) return update;
+  if (spec.fit.kind == FitKind::kGiven) {
+    // Distances of patches and marks of those that may change.
+    const uint64_t patches = static_cast<uint64_t>(shape.out_groups() * shape.in_groups());
+    return update + (spec.solve.changed_share < 1 ? 5 * patches : 0);
+  }
   update += CodebookUpdate::LaneBytes(shape);
   return std::max(update, ResidualKMeans::Bytes(spec, shape, kMostThreads));
 }

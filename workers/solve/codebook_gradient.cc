@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "workers/core/shape.h"
 #include "workers/core/status_macros.h"
 
 namespace quantd {
@@ -15,8 +16,6 @@ constexpr int64_t kMostTileBytes = int64_t{16} << 20;
 constexpr int64_t kMostSumBytes = int64_t{64} << 20;
 constexpr int64_t kJoinBlock = int64_t{1} << 15;
 constexpr int64_t kMostPatch = 64 * 64;
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // kColumns: in_group where it is known beforehand and a patch is one row, else 0.
 template <int64_t kColumns>

@@ -1,8 +1,8 @@
 #include "workers/solve/given_codes.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "workers/core/float16.h"
@@ -65,6 +65,36 @@ struct ScanBooks {
     }
   }
 };
+
+constexpr int64_t kPoll = int64_t{1} << 20;
+
+// The `count` largest of some values: all whose bits are above `bits`, and `equal` of those that
+// have them.
+struct Limit {
+  uint32_t bits = 0;
+  int64_t equal = 0;
+};
+
+// Values that are not negative lie in the order of their bits: counted by the upper half of these,
+// then, in the half that the limit falls into, by the lower one.
+Limit LimitOf(const std::vector<float>& values, int64_t count, const CancelToken& cancel) {
+  constexpr int kHalf = 16;
+  Limit limit;
+  limit.equal = count;
+  for (const int shift : {kHalf, 0}) {
+    std::vector<int64_t> have(1 << kHalf, 0);
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (i % kPoll == 0 && cancel.cancelled()) return limit;
+      const uint32_t bits = std::bit_cast<uint32_t>(values[i]);
+      if (shift == 0 && bits >> kHalf != limit.bits >> kHalf) continue;
+      ++have[bits >> shift & ((1 << kHalf) - 1)];
+    }
+    uint32_t bin = (1 << kHalf) - 1;
+    for (; bin > 0 && have[bin] < limit.equal; --bin) limit.equal -= have[bin];
+    limit.bits |= bin << shift;
+  }
+  return limit;
+}
 
 }  // namespace
 
@@ -132,15 +162,16 @@ absl::StatusOr<std::vector<uint8_t>> FarthestPatches(const AdditiveShape& shape,
         }
       });
   if (!status.ok()) return status;
-  std::vector<int64_t> order(total);
-  std::iota(order.begin(), order.end(), 0);
   const int64_t count = std::max<int64_t>(1, ShareOf(share, total));
-  std::nth_element(order.begin(), order.begin() + count - 1, order.end(),
-                   [&](int64_t a, int64_t b) {
-                     return distance[a] != distance[b] ? distance[a] > distance[b] : a < b;
-                   });
+  const Limit limit = LimitOf(distance, count, cancel);
   std::vector<uint8_t> free(total, 0);
-  for (int64_t k = 0; k < count; ++k) free[order[k]] = 1;
+  int64_t left = limit.equal;
+  for (int64_t i = 0; i < total; ++i) {
+    if (i % kPoll == 0 && cancel.cancelled()) break;
+    const uint32_t bits = std::bit_cast<uint32_t>(distance[i]);
+    free[i] = bits > limit.bits || (bits == limit.bits && left-- > 0);
+  }
+  if (absl::Status s = cancel.Check(); !s.ok()) return s;
   return free;
 }
 

@@ -73,10 +73,14 @@ class StateObserver : public JobObserver {
   void OnProgress(const wire::ProgressFrame& frame) override {
     if (frame.round) losses.push_back(frame.round->relative_loss);
   }
-  void OnState(std::string state) override { states.push_back(std::move(state)); }
+  bool OnState(std::string state) override {
+    states.push_back(std::move(state));
+    return keeps;
+  }
 
   std::vector<double> losses;
   std::vector<std::string> states;
+  bool keeps = true;
 };
 
 TEST_F(JobClientTest, WholeStatesAndLossesReachTheObserver) {
@@ -103,9 +107,13 @@ TEST_F(JobClientTest, WholeStatesAndLossesReachTheObserver) {
   EXPECT_TRUE(attempt.failure.status.ok()) << attempt.failure.status;
   EXPECT_THAT(observer.states, ::testing::ElementsAre("first", std::string(2500, 'z')));
   EXPECT_THAT(observer.losses, ::testing::ElementsAre(0.0181));
-  attempt = Run(script(grpc::StatusCode::UNAVAILABLE));
-  EXPECT_EQ(attempt.failure.status.code(), absl::StatusCode::kUnavailable);
-  EXPECT_TRUE(attempt.failure.advanced);
+  // Only a state that was kept is one to go on from.
+  for (const bool keeps : {true, false}) {
+    observer.keeps = keeps;
+    attempt = Run(script(grpc::StatusCode::UNAVAILABLE), {}, &observer);
+    EXPECT_EQ(attempt.failure.status.code(), absl::StatusCode::kUnavailable);
+    EXPECT_EQ(attempt.failure.advanced, keeps);
+  }
 }
 
 TEST_F(JobClientTest, AServerThatAnswersBeforeReadingDoesNotDeadlock) {

@@ -149,6 +149,20 @@ TEST_P(BeamSearchTest, FixedPatchesKeepTheirCodes) {
   }
 }
 
+// Later visits may cross; on one patch a wider beam has all that a narrower one has, and more.
+TEST_P(BeamSearchTest, TwoHypothesesAreNeverWorseThanOneOnASinglePatch) {
+  const CodebookProblemSetup p = Make(GetParam());
+  const AdditiveShape& s = p.shape;
+  for (int64_t patch = 0; patch < s.in_groups(); ++patch) {
+    std::vector<uint8_t> free(s.out_groups() * s.in_groups(), 0);
+    for (int64_t g = 0; g < s.out_groups(); ++g) free[g * s.in_groups() + patch] = 1;
+    const Searched one = Search(p, 1, 3, free.data()), two = Search(p, 2, 3, free.data());
+    for (int64_t g = 0; g < s.out_groups(); ++g) {
+      EXPECT_LE(two.loss[g], one.loss[g] * (1 + 1e-5)) << patch << " " << g;
+    }
+  }
+}
+
 TEST_P(BeamSearchTest, PermutedRowsPermuteCodes) {
   const CodebookProblemSetup p = Make(GetParam());
   const AdditiveShape& s = p.shape;
