@@ -1,7 +1,10 @@
 // The text of a plan: see quantize_plan.h.
 #include <algorithm>
+#include <functional>
 #include <map>
+#include <numeric>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -15,6 +18,7 @@ namespace quantd::cli {
 namespace {
 
 constexpr size_t kLeftBehindShown = 10;
+constexpr double kWorthSplitting = 600;  // seconds
 
 // "layers.*.mlp.up_proj" for "layers.12.mlp.up_proj": repeated layers share a line.
 std::string WithoutNumbers(const std::string& name) {
@@ -77,6 +81,25 @@ std::string FoldText(const QuantizePlan& plan) {
 
 }  // namespace
 
+std::string ServersText(std::vector<double> seconds) {
+  const double total = std::accumulate(seconds.begin(), seconds.end(), 0.0);
+  if (total < kWorthSplitting) return "";
+  std::sort(seconds.begin(), seconds.end(), std::greater<>());
+  std::string text;
+  double before = total;
+  for (const size_t servers : {4, 16, 64, 256}) {
+    // Each request goes to the server that is free first.
+    std::vector<double> busy(servers, 0.0);
+    for (const double one : seconds) *std::min_element(busy.begin(), busy.end()) += one;
+    const double last = *std::max_element(busy.begin(), busy.end());
+    if (last >= before) break;
+    absl::StrAppend(&text, text.empty() ? "" : ", ", servers, text.empty() ? " such servers " : " ",
+                    HumanSeconds(last));
+    before = last;
+  }
+  return text;
+}
+
 std::string DescribePlan(const QuantizePlan& plan, const RunEstimate& estimate, bool verbose) {
   CountedRows quantized;
   CountedRows kept;
@@ -124,6 +147,8 @@ std::string DescribePlan(const QuantizePlan& plan, const RunEstimate& estimate, 
       "\npredicted: upload ", HumanBytes(estimate.upload_bytes), ", peak on the server ",
       HumanBytes(estimate.largest_peak_bytes), " of ", HumanBytes(estimate.budget_bytes), ", work ",
       HumanSeconds(estimate.seconds), "\n");
+  const std::string servers = ServersText(estimate.group_seconds);
+  if (!servers.empty()) absl::StrAppend(&text, "work on ", servers, "\n");
   return text;
 }
 

@@ -81,6 +81,11 @@ struct RunEstimate {
 // RESOURCE_EXHAUSTED naming the weight when one alone, or a tied group, does not fit.
 absl::StatusOr<RunEstimate> EstimateRun(QuantizePlan* plan, client::Connection* connection);
 
+// "4 such servers 33 min, 16 9 min": how long requests of these `seconds` of work take on more
+// servers, the longest ones first; empty for work of less than ten minutes. A request is not cut,
+// so from some number on servers gain nothing, and none beyond it are told.
+std::string ServersText(std::vector<double> seconds);
+
 // What is quantized, what stays and why, what it will cost. `verbose`: every tensor by name, else
 // layers that differ only by a number share a line.
 std::string DescribePlan(const QuantizePlan& plan, const RunEstimate& estimate, bool verbose);

@@ -266,5 +266,14 @@ TEST(JobIdTest, AttemptsDiffer) {
   EXPECT_NE(NewRunId(), NewRunId());
 }
 
+TEST(ServersTextTest, TellsWhatMoreServersGainUntilTheyGainNothing) {
+  EXPECT_EQ(ServersText({300, 200}), "");
+  EXPECT_EQ(ServersText(std::vector<double>(40, 60)),
+            "4 such servers 10 min 00 s, 16 3 min 00 s, 64 1 min 00 s");
+  // The longest request bounds them all.
+  EXPECT_EQ(ServersText({900, 60, 60, 60}), "4 such servers 15 min 00 s");
+  EXPECT_EQ(ServersText({1200}), "");
+}
+
 }  // namespace
 }  // namespace quantd::cli
