@@ -401,8 +401,8 @@ class Alternation {
       code_.scales[i] =
           code_.scale_tables[(out_group << spec_.storage.bits) + code_.scale_codes[i]];
     }
-    // What a finished solve left goes out as it is.
-    return at_.stage == Stage::kDone ? RoundToStored(&code_) : absl::OkStatus();
+    // What a finished solve left goes out as it is, and so do given codebooks.
+    return at_.stage == Stage::kDone || given() ? RoundToStored(&code_) : absl::OkStatus();
   }
 
   absl::Status CheckPosition() const {

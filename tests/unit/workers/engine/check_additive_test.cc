@@ -204,6 +204,16 @@ TEST_F(CheckAdditiveTest, MemoryCountsStatesAndWhatIsGiven) {
   EXPECT_EQ(peak(job), plain + state);
 }
 
+TEST_F(CheckAdditiveTest, OnePatchARowNeedsNoTableOfScales) {
+  QuantizeJob job = Valid();
+  job.spec.partition.granularity = Granularity::kGroup;
+  job.spec.partition.group_size = 8;
+  job.spec.storage.kind = StorageKind::kTable;
+  EXPECT_TRUE(Check(job).ok()) << Check(job);
+  job.tensors = {{"a.weight", Role::kWeight, DType::kF32, {64, 8}, std::nullopt, ""}};
+  ExpectRefused(job, kInvalid, "'a.weight': its rows have one patch each");
+}
+
 TEST_F(CheckAdditiveTest, WiderBeamsAndMoreCodebooksCostMore) {
   const auto cost = [](int codebooks, int beam, bool with_hessian) {
     QuantizeJob job = Valid();
