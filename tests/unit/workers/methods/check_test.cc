@@ -364,7 +364,7 @@ TEST(CheckSpecTest, AcceptsWhatGoesTogether) {
            {"aqlm", {{"refine-rounds", "3"}, {"points-per-center", "100"}}, ""},
            {"aqlm", {{"fit", "given"}, {"changed-share", "0.1"}}, ""},
            {"aqlm", {{"fit", "given"}, {"points-per-center", "64"}}, ""},  // nothing is trained
-           {"aqlm", {{"tail", "short-last-group"}, {"bits", "2"}}, ""},  // nothing reads either
+           {"aqlm", {{"tail", "short-last-group"}, {"bits", "2"}}, ""},    // nothing reads either
            {"wkv", {{"group-axis", "in"}}, ""}}) {
     const absl::Status status = Check(one);
     EXPECT_TRUE(status.ok()) << Text(one) << ": " << status;
