@@ -135,8 +135,6 @@ class BlockWalk {
     ActiveEntryScan().best(centers_.transposed(), &norms_[j * shape_.entries], shape_.entries,
                            patch, &turned_[r * patch], /*s=*/nullptr, count, &nearest_[r],
                            &score_[r]);
-    // No score is a number where squares pass F32: any center will do.
-    for (int64_t k = r; k < r + count; ++k) nearest_[k] = std::max(nearest_[k], 0);
   }
 
   const AdditiveShape& shape_;

@@ -62,8 +62,6 @@ void CenterIndex::Nearest(const float* points, int64_t rows, int32_t* nearest) c
     std::fill_n(nearest + begin, count, -1);
     kernels.best(transposed_.data(), norms_.data(), clusters_, dim_, points + begin * dim_,
                  /*s=*/nullptr, count, nearest + begin, score);
-    // No score is a number where squares pass F32: any center will do.
-    for (int64_t r = 0; r < count; ++r) nearest[begin + r] = std::max(nearest[begin + r], 0);
   }
 }
 

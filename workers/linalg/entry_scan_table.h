@@ -15,7 +15,7 @@ struct EntryScanKernels {
   // For each of `rows` targets [rows, dim] with factors s [rows] (null: all 1): best[r] = the entry
   // with the least score, score[r] = that score. An entry replaces best[r] as it was on entry only
   // if its score is strictly less than that one's; best[r] < 0 on entry: none. Among new ones the
-  // lowest index wins.
+  // lowest index wins. On return best[r] is an entry, 0 where no score is below infinity.
   void (*best)(const float* entries_t, const float* q, int64_t count, int64_t dim,
                const float* targets, const float* s, int64_t rows, int32_t* best, float* score);
 
