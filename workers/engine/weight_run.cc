@@ -6,11 +6,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "workers/compose/basis.h"
 #include "workers/compose/plan.h"
 #include "workers/compose/row_order.h"
 #include "workers/compose/solve_scratch.h"
+#include "workers/core/scratch_pool.h"
 #include "workers/core/shape.h"
 #include "workers/core/status_macros.h"
 #include "workers/engine/baseline.h"
@@ -30,31 +30,6 @@ struct Scratch {
   std::vector<float> decoded;  // [rows, n]; turned into the error for the energies
   Coded coded, unpacked, baseline;
   SolveScratch solve;
-};
-
-// As many scratches as threads ever work at once.
-class ScratchPool {
- public:
-  std::unique_ptr<Scratch> Take() {
-    absl::MutexLock lock(&mutex_);
-    if (free_.empty()) return std::make_unique<Scratch>();
-    std::unique_ptr<Scratch> s = std::move(free_.back());
-    free_.pop_back();
-    return s;
-  }
-  // Frees what is not taken.
-  void Clear() {
-    absl::MutexLock lock(&mutex_);
-    free_.clear();
-  }
-  void Give(std::unique_ptr<Scratch> s) {
-    absl::MutexLock lock(&mutex_);
-    free_.push_back(std::move(s));
-  }
-
- private:
-  absl::Mutex mutex_;
-  std::vector<std::unique_ptr<Scratch>> free_ ABSL_GUARDED_BY(mutex_);
 };
 
 class WeightRun {
@@ -363,7 +338,7 @@ class WeightRun {
   std::vector<PackedView> views_;
   CodedShared unpacked_shared_;
   OutlierTable outliers_;
-  ScratchPool scratches_;
+  ScratchPool<Scratch> scratches_;
 };
 
 }  // namespace

@@ -8,8 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
-#include "workers/core/float16.h"
+#include "workers/core/scratch_pool.h"
 #include "workers/core/shape.h"
 #include "workers/core/state_bytes.h"
 #include "workers/core/status_macros.h"
@@ -18,6 +17,7 @@
 #include "workers/solve/beam_search.h"
 #include "workers/solve/codebook_update.h"
 #include "workers/solve/given_codes.h"
+#include "workers/solve/scale_fit.h"
 
 namespace quantd {
 namespace {
@@ -49,26 +49,6 @@ struct Position {
   double search_change = 0;  // of the loss, by the out groups that this search has done
   double first_gain = 0;     // share of the loss that the first round took away
   double fraction = 0;
-};
-
-// Scratches of as many threads as ever search at once.
-class BeamScratches {
- public:
-  std::unique_ptr<BeamScratch> Take() {
-    absl::MutexLock lock(&mutex_);
-    if (free_.empty()) return std::make_unique<BeamScratch>();
-    std::unique_ptr<BeamScratch> s = std::move(free_.back());
-    free_.pop_back();
-    return s;
-  }
-  void Give(std::unique_ptr<BeamScratch> s) {
-    absl::MutexLock lock(&mutex_);
-    free_.push_back(std::move(s));
-  }
-
- private:
-  absl::Mutex mutex_;
-  std::vector<std::unique_ptr<BeamScratch>> free_ ABSL_GUARDED_BY(mutex_);
 };
 
 class Alternation {
@@ -198,7 +178,7 @@ class Alternation {
   absl::Status BeginRound() {
     QUANTD_ASSIGN_OR_RETURN(const double loss, update_->Begin(&code_, executor_, cancel_));
     // The first round is measured against what it found; later ones against the last search.
-    at_.round_begin = at_.round == 1 ? loss : at_.loss;
+    if (at_.round == 1) at_.round_begin = loss;
     at_.loss = loss;
     at_.step = 0;
     at_.stage = Stage::kUpdate;
@@ -240,7 +220,7 @@ class Alternation {
     const double part = static_cast<double>(at_.step) / static_cast<double>(shape_.out_groups());
     at_.fraction = std::max(at_.fraction, stage == Stage::kFinalSearch
                                               ? kSearchedShare + (1 - kSearchedShare) * part
-                                              : LeastFraction(at_.round - 1 + part));
+                                              : RoundsFraction(LeastShare(at_.round - 1 + part)));
     if (at_.step == shape_.out_groups()) EndSearch(stage);
     return absl::OkStatus();
   }
@@ -275,7 +255,7 @@ class Alternation {
     if (energy > 0) watch_->OnRound(static_cast<int>(at_.round), at_.loss / energy);
     const double gain = at_.round_begin > 0 ? std::max(0.0, 1 - at_.loss / at_.round_begin) : 0.0;
     if (at_.round == 1) at_.first_gain = gain;
-    at_.fraction = std::max(at_.fraction, RoundFraction(gain));
+    at_.fraction = std::max(at_.fraction, RoundsFraction(ConvergedShare(gain)));
     const bool last = at_.round >= spec_.solve.rounds || at_.loss == 0 ||
                       (spec_.solve.tolerance > 0 && gain < spec_.solve.tolerance);
     if (!last) {
@@ -287,37 +267,32 @@ class Alternation {
     }
   }
 
-  // What is done for sure after so many rounds, parts of one included.
-  double LeastFraction(double rounds) const {
-    const double share = spec_.solve.tolerance > 0 ? 1 - std::pow(0.8, rounds)
-                                                   : rounds / std::max(1, spec_.solve.rounds);
+  // `share` of the rounds, as a fraction of the solve.
+  double RoundsFraction(double share) const {
     const double begin = given() ? 0 : kStartShare;
     return begin + (kSearchedShare - begin) * share;
   }
 
+  // What is done for sure after so many rounds, parts of one included.
+  double LeastShare(double rounds) const {
+    return spec_.solve.tolerance > 0 ? 1 - std::pow(0.8, rounds)
+                                     : rounds / std::max(1, spec_.solve.rounds);
+  }
+
   // Gains shrink by about the same factor from round to round, so their logarithm tells how far it
   // is to the tolerance.
-  double RoundFraction(double gain) const {
-    const double by_count =
-        static_cast<double>(at_.round) / std::max(1.0, static_cast<double>(spec_.solve.rounds));
-    double share = by_count;
+  double ConvergedShare(double gain) const {
     const double tolerance = spec_.solve.tolerance;
-    if (tolerance > 0 && at_.first_gain > tolerance && gain > 0) {
-      const double way = std::log(at_.first_gain / tolerance);
-      share = std::max(by_count, std::log(at_.first_gain / gain) / way);
-      share = std::max(share, 1 - std::pow(0.8, static_cast<double>(at_.round)));
-    }
-    const double begin = given() ? 0 : kStartShare;
-    return begin + (kSearchedShare - begin) * std::clamp(share, 0.0, 1.0);
+    if (!(tolerance > 0 && at_.first_gain > tolerance && gain > 0)) return 0;
+    const double way = std::log(at_.first_gain / tolerance);
+    return std::clamp(std::log(at_.first_gain / gain) / way, 0.0, 1.0);
   }
 
   absl::Status RoundCode() {
     // A number that grew beyond F16 becomes its largest one, and the scales are fitted to that.
     for (auto* values : {&code_.books, &code_.scales, &code_.scale_tables}) {
-      const float most = MaxFinite(DType::kF16);
-      for (float& v : *values) v = std::clamp(v, -most, most);
+      std::transform(values->begin(), values->end(), values->begin(), NearestF16);
     }
-    QUANTD_RETURN_IF_ERROR(RoundToStored(&code_));
     QUANTD_ASSIGN_OR_RETURN(at_.loss, update_->FitScales(true, &code_, executor_, cancel_));
     at_.step = 0;
     at_.stage = Stage::kFinalSearch;
@@ -450,7 +425,7 @@ class Alternation {
   std::vector<uint8_t> free_;  // [out_groups, in_groups]; empty: all
   std::unique_ptr<BeamPass> pass_;
   uint64_t pass_seed_ = 0;
-  BeamScratches scratches_;
+  ScratchPool<BeamScratch> scratches_;
 };
 
 }  // namespace

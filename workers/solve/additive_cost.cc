@@ -79,9 +79,9 @@ uint64_t AdditiveBytes(const Spec& spec, int64_t m, int64_t n, bool with_hessian
 
 uint64_t AdditiveThreadBytes(const Spec& spec, int64_t m, int64_t n) {
   const AdditiveShape shape = AdditiveShape::Of(spec, m, n);
-  // Weights, errors and their products with H of a tile, beside the search's own.
+  // Weights and errors of a tile, beside the search's own.
   const uint64_t tile =
-      12 * static_cast<uint64_t>(BeamTileRows(shape, spec.solve.beam)) * static_cast<uint64_t>(n);
+      8 * static_cast<uint64_t>(BeamTileRows(shape, spec.solve.beam)) * static_cast<uint64_t>(n);
   return std::max(tile + BeamBytes(shape, spec.solve.beam),
                   CodebookUpdate::ScratchBytes(shape, false));
 }

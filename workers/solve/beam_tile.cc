@@ -3,20 +3,10 @@
 #include <algorithm>
 
 #include "workers/linalg/blas.h"
+#include "workers/linalg/dot.h"
 
 namespace quantd {
 namespace {
-
-// In eight sums, so that one addition does not wait for the one before.
-double Dot(const float* a, const float* b, int64_t count) {
-  double sums[8] = {};
-  int64_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    for (int k = 0; k < 8; ++k) sums[k] += static_cast<double>(a[i + k]) * b[i + k];
-  }
-  for (; i < count; ++i) sums[0] += static_cast<double>(a[i]) * b[i];
-  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
-}
 
 bool SameCodes(const uint16_t* a, const uint16_t* b, int64_t count) {
   bool same = true;
@@ -220,7 +210,7 @@ double BeamTile::StepTimes(const float* t, const Block& block, int64_t group) co
   double sum = 0;
   for (int64_t a = 0; a < shape_.out_group; ++a) {
     const int64_t row = (group * shape_.out_group + a) * kBeamStride;
-    sum += Dot(s_.step.data() + row, t + row, block.columns);
+    sum += DotInDouble(s_.step.data() + row, t + row, block.columns);
   }
   return sum;
 }
@@ -240,7 +230,7 @@ void BeamTile::Finish() {
   }
   plan_.metric.Multiply(task_.error, rows_, task_.product, cancel_);
   for (int64_t g = 0; g < task_.count; ++g) {
-    task_.loss[g] = Dot(task_.error + g * size, task_.product + g * size, size);
+    task_.loss[g] = DotInDouble(task_.error + g * size, task_.product + g * size, size);
   }
 }
 

@@ -112,9 +112,6 @@ void ScatterAdd(const CodebookProblem& problem, const CodebookTiles::Tile& tile,
                 const uint16_t* codes, const float* scales, const CancelToken& cancel,
                 double* sums);
 
-// sum of a[i] b[i], in double over eight fixed runs.
-double DotInDouble(const float* a, const float* b, int64_t count);
-
 // out[i] = the product of the rows of out group i in a and b, for the out groups of a tile.
 void OutGroupDots(const CodebookProblem& problem, const CodebookTiles::Tile& tile, const float* a,
                   const float* b, double* out);

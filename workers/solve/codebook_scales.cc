@@ -1,5 +1,6 @@
 // The scales' half of CodebookUpdate.
 #include <algorithm>
+#include <numeric>
 
 #include "workers/core/status_macros.h"
 #include "workers/solve/codebook_update.h"
@@ -11,12 +12,6 @@ namespace {
 // Products that a fit of many scales takes at the start of a round, and on its own.
 constexpr int kRoundSteps = 3;
 constexpr int kFitSteps = 8;
-
-double Sum(const std::vector<double>& values) {
-  double sum = 0;
-  for (double v : values) sum += v;
-  return sum;
-}
 
 }  // namespace
 
@@ -37,7 +32,7 @@ absl::StatusOr<double> CodebookUpdate::Loss(const AdditiveCode& code, Executor& 
                        scratch->array(0));
         Evaluate(tile, scratch, cancel, &state);
       }));
-  return Sum(state.losses);
+  return std::accumulate(state.losses.begin(), state.losses.end(), 0.0);
 }
 
 absl::StatusOr<double> CodebookUpdate::FitScales(bool round_to_f16, AdditiveCode* code,
@@ -56,7 +51,7 @@ absl::StatusOr<double> CodebookUpdate::FitScales(bool round_to_f16, AdditiveCode
       }));
   code->scales = std::move(fitted.scales);
   if (problem_.tables) code->scale_tables = std::move(fitted.tables);
-  return Sum(fitted.losses);
+  return std::accumulate(fitted.losses.begin(), fitted.losses.end(), 0.0);
 }
 
 float* CodebookUpdate::Evaluate(const Tile& tile, Scratch* scratch, const CancelToken& cancel,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "workers/core/status_macros.h"
@@ -13,12 +14,6 @@ namespace {
 double Dot(const std::vector<double>& a, const std::vector<double>& b) {
   double sum = 0;
   for (size_t k = 0; k < a.size(); ++k) sum += a[k] * b[k];
-  return sum;
-}
-
-double Sum(const std::vector<double>& values) {
-  double sum = 0;
-  for (double v : values) sum += v;
   return sum;
 }
 
@@ -78,7 +73,7 @@ absl::Status CodebookUpdate::MultiplyWeight(Executor& executor, const CancelToke
         if (cancel.cancelled()) return;
         OutGroupDots(problem_, tile, w, product, energies.data() + tile.first);
       }));
-  weight_energy_ = Sum(energies);
+  weight_energy_ = std::accumulate(energies.begin(), energies.end(), 0.0);
   return absl::OkStatus();
 }
 
@@ -151,7 +146,7 @@ absl::Status CodebookUpdate::BeginDirections(AdditiveCode* code, Executor& execu
       }));
   code->scales = std::move(fitted.scales);
   if (problem_.tables) code->scale_tables = std::move(fitted.tables);
-  loss_ = std::max(0.0, Sum(fitted.losses));
+  loss_ = std::max(0.0, std::accumulate(fitted.losses.begin(), fitted.losses.end(), 0.0));
   sums.Join(executor, &residual_);
   preconditioner_.reset();
   QUANTD_RETURN_IF_ERROR(Precondition(*code, executor, cancel));
@@ -193,7 +188,8 @@ absl::Status CodebookUpdate::StepDirections(AdditiveCode* code, Executor& execut
                    sums.lane(tile.lane));
       }));
   // The minimum along the direction: no step raises the loss, whatever the direction.
-  const double gain = Dot(residual_, direction_), form = Sum(forms), length = gain / form;
+  const double gain = Dot(residual_, direction_);
+  const double form = std::accumulate(forms.begin(), forms.end(), 0.0), length = gain / form;
   if (!(gain > 0) || !(form > 0) || !std::isfinite(static_cast<float>(length))) {
     return absl::OkStatus();
   }
@@ -234,7 +230,7 @@ absl::Status CodebookUpdate::AdamGradient(AdditiveCode* code, Executor& executor
                       scale_residual_.data() + tile.first * problem_.scale_parameters);
       }));
   sums.Join(executor, &residual_);
-  loss_ = Sum(state.losses);
+  loss_ = std::accumulate(state.losses.begin(), state.losses.end(), 0.0);
   return absl::OkStatus();
 }
 

@@ -8,7 +8,8 @@
 #include "workers/core/float16.h"
 #include "workers/core/shape.h"
 #include "workers/core/spec_counts.h"
-#include "workers/linalg/entry_scan.h"
+#include "workers/core/status_macros.h"
+#include "workers/fit/vector_kmeans.h"
 
 namespace quantd {
 namespace {
@@ -18,7 +19,7 @@ constexpr int64_t kTileWeights = int64_t{1} << 18;
 
 absl::Status RoundAll(absl::string_view what, std::vector<float>* values) {
   for (size_t i = 0; i < values->size(); ++i) {
-    const float rounded = FromF16(ToF16((*values)[i]));
+    const float rounded = RoundTo(DType::kF16, (*values)[i]);
     if (!std::isfinite(rounded)) {
       return absl::InvalidArgumentError(
           absl::StrCat(what, " ", i, " is ", (*values)[i], ", beyond the numbers of f16"));
@@ -44,27 +45,6 @@ absl::Status ForOutGroups(const AdditiveShape& shape, const WeightView& weight, 
   });
   return cancel.Check();
 }
-
-// Entries of every codebook with one entry in each column [M, patch, 2^B], and |entry|^2 [M, 2^B].
-struct ScanBooks {
-  std::vector<float> entries_t, squares;
-
-  ScanBooks(const AdditiveShape& shape, const std::vector<float>& books)
-      : entries_t(books.size()), squares(shape.codebooks * shape.entries) {
-    const int64_t patch = shape.patch();
-    for (int64_t m = 0; m < shape.codebooks; ++m) {
-      for (int64_t c = 0; c < shape.entries; ++c) {
-        const float* entry = books.data() + (m * shape.entries + c) * patch;
-        double square = 0;
-        for (int64_t i = 0; i < patch; ++i) {
-          entries_t[(m * patch + i) * shape.entries + c] = entry[i];
-          square += static_cast<double>(entry[i]) * entry[i];
-        }
-        squares[m * shape.entries + c] = static_cast<float>(square);
-      }
-    }
-  }
-};
 
 constexpr int64_t kPoll = int64_t{1} << 20;
 
@@ -99,20 +79,22 @@ Limit LimitOf(const std::vector<float>& values, int64_t count, const CancelToken
 }  // namespace
 
 absl::Status RoundToStored(AdditiveCode* code) {
-  if (absl::Status s = RoundAll("codebook number", &code->books); !s.ok()) return s;
-  if (absl::Status s = RoundAll("scale", &code->scale_tables); !s.ok()) return s;
+  QUANTD_RETURN_IF_ERROR(RoundAll("codebook number", &code->books));
+  QUANTD_RETURN_IF_ERROR(RoundAll("scale", &code->scale_tables));
   // Entries of a table and the scales that name them round alike.
   return RoundAll("scale", &code->scales);
 }
 
 absl::Status NearestCodes(const AdditiveShape& shape, const WeightView& weight, Executor& executor,
                           const CancelToken& cancel, AdditiveCode* code) {
-  const ScanBooks scan(shape, code->books);
-  const EntryScanKernels& kernels = ActiveEntryScan();
   const int64_t patch = shape.patch(), patches = shape.in_groups();
+  std::vector<CenterIndex> books;
+  for (int64_t m = 0; m < shape.codebooks; ++m) {
+    books.emplace_back(code->books.data() + m * shape.entries * patch, shape.entries, patch);
+  }
   code->codes.resize(shape.codes());
   return ForOutGroups(shape, weight, executor, cancel, [&](int64_t i, const float* w) {
-    std::vector<float> rest(patches * patch), score(patches);
+    std::vector<float> rest(patches * patch);
     std::vector<int32_t> best(patches);
     for (int64_t j = 0; j < patches; ++j) {
       const float s = code->scales[i * shape.scale_columns + (shape.scale_columns > 1 ? j : 0)];
@@ -124,10 +106,7 @@ absl::Status NearestCodes(const AdditiveShape& shape, const WeightView& weight, 
       }
     }
     for (int64_t m = 0; m < shape.codebooks; ++m) {
-      std::fill(best.begin(), best.end(), -1);
-      kernels.best(scan.entries_t.data() + m * patch * shape.entries,
-                   scan.squares.data() + m * shape.entries, shape.entries, patch, rest.data(),
-                   nullptr, patches, best.data(), score.data());
+      books[m].Nearest(rest.data(), patches, best.data());
       for (int64_t j = 0; j < patches; ++j) {
         code->codes[(i * patches + j) * shape.codebooks + m] = static_cast<uint16_t>(best[j]);
         const float* entry = code->books.data() + (m * shape.entries + best[j]) * patch;
@@ -161,7 +140,7 @@ absl::StatusOr<std::vector<uint8_t>> FarthestPatches(const AdditiveShape& shape,
           distance[i * patches + j] = static_cast<float>(sum);
         }
       });
-  if (!status.ok()) return status;
+  QUANTD_RETURN_IF_ERROR(status);
   const int64_t count = std::max<int64_t>(1, ShareOf(share, total));
   const Limit limit = LimitOf(distance, count, cancel);
   std::vector<uint8_t> free(total, 0);
@@ -171,7 +150,7 @@ absl::StatusOr<std::vector<uint8_t>> FarthestPatches(const AdditiveShape& shape,
     const uint32_t bits = std::bit_cast<uint32_t>(distance[i]);
     free[i] = bits > limit.bits || (bits == limit.bits && left-- > 0);
   }
-  if (absl::Status s = cancel.Check(); !s.ok()) return s;
+  QUANTD_RETURN_IF_ERROR(cancel.Check());
   return free;
 }
 

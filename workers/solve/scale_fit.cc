@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "workers/core/float16.h"
+#include "workers/linalg/dot.h"
 
 namespace quantd {
 namespace {
