@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "workers/core/scratch_pool.h"
 #include "workers/core/shape.h"
 #include "workers/core/state_bytes.h"
@@ -66,12 +67,16 @@ class Alternation {
   absl::StatusOr<AdditiveCode> Run() {
     QUANTD_RETURN_IF_ERROR(Prepare());
     while (at_.stage != Stage::kDone) {
+      const Stage before = at_.stage;
       QUANTD_RETURN_IF_ERROR(Step());
       QUANTD_RETURN_IF_ERROR(cancel_.Check());
       // Steps of Adam may leave the numbers; the update's end brings back what was best.
-      if (at_.stage != Stage::kUpdate && !std::isfinite(at_.loss)) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("the loss became ", at_.loss, " in round ", at_.round));
+      if (at_.stage != Stage::kUpdate) {
+        if (!std::isfinite(at_.loss)) {
+          return absl::InvalidArgumentError(
+              absl::StrCat("the loss became ", at_.loss, " in round ", at_.round));
+        }
+        if (at_.stage != before) QUANTD_RETURN_IF_ERROR(CheckCodeFinite());
       }
       Tell(watch_->StateDue());
     }
@@ -243,7 +248,8 @@ class Alternation {
   }
 
   void EndSearch(Stage stage) {
-    at_.loss = std::max(0.0, at_.loss + at_.search_change);
+    // In this order of the two, a loss that is not a number stays one.
+    at_.loss = std::max(at_.loss + at_.search_change, 0.0);
     at_.search_change = 0;
     at_.step = 0;
     pass_.reset();
@@ -376,8 +382,25 @@ class Alternation {
       code_.scales[i] =
           code_.scale_tables[(out_group << spec_.storage.bits) + code_.scale_codes[i]];
     }
-    // What a finished solve left goes out as it is, and so do given codebooks.
-    return at_.stage == Stage::kDone || given() ? RoundToStored(&code_) : absl::OkStatus();
+    // From here on codebooks are not rounded any more, and given ones never are.
+    if (at_.stage > Stage::kRound || given()) return RoundToStored(&code_);
+    return at_.stage == Stage::kUpdate ? absl::OkStatus() : CheckCodeFinite();
+  }
+
+  absl::Status CheckCodeFinite() const {
+    QUANTD_RETURN_IF_ERROR(CheckFinite("codebook number", code_.books));
+    QUANTD_RETURN_IF_ERROR(CheckFinite("scale", code_.scale_tables));
+    return CheckFinite("scale", code_.scales);
+  }
+
+  absl::Status CheckFinite(absl::string_view what, absl::Span<const float> values) const {
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (!std::isfinite(values[i])) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(what, " ", i, " became ", values[i], " in round ", at_.round));
+      }
+    }
+    return absl::OkStatus();
   }
 
   absl::Status CheckPosition() const {

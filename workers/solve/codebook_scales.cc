@@ -104,7 +104,7 @@ const float* CodebookUpdate::FitOne(const AdditiveCode& code, const Tile& tile, 
     const ScaleParabola parabola = ParabolaOf(at[i], r, e, t, wh, numbers);
     const float best = parabola.Best(code.scales[group], round_to_f16);
     fitted->scales[group] = best;
-    fitted->losses[group] = std::max(0.0, parabola.Loss(best));
+    fitted->losses[group] = std::max(parabola.Loss(best), 0.0);
     if (move && best != at[i]) MoveScale(at[i], best, w, r, wh, numbers, e, identity ? nullptr : t);
   }
   return cancel.cancelled() ? nullptr : product;

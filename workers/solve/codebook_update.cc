@@ -146,7 +146,7 @@ absl::Status CodebookUpdate::BeginDirections(AdditiveCode* code, Executor& execu
       }));
   code->scales = std::move(fitted.scales);
   if (problem_.tables) code->scale_tables = std::move(fitted.tables);
-  loss_ = std::max(0.0, std::accumulate(fitted.losses.begin(), fitted.losses.end(), 0.0));
+  loss_ = std::max(std::accumulate(fitted.losses.begin(), fitted.losses.end(), 0.0), 0.0);
   sums.Join(executor, &residual_);
   preconditioner_.reset();
   QUANTD_RETURN_IF_ERROR(Precondition(*code, executor, cancel));
@@ -199,7 +199,7 @@ absl::Status CodebookUpdate::StepDirections(AdditiveCode* code, Executor& execut
     code->books[k] = static_cast<float>(code->books[k] + length * direction[k]);
     residual_[k] -= length * product[k];
   }
-  loss_ = std::max(0.0, loss_ - gain * length);
+  loss_ = std::max(loss_ - gain * length, 0.0);
 
   // Polak-Ribiere: the part of the new residual that the old one had does not count. Directions
   // that would go back are dropped.

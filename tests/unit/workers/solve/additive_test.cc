@@ -268,6 +268,42 @@ TEST(AdditiveTest, RefusesStatesThatAreNotOfThisProblem) {
   }
 }
 
+// Whatever its numbers say: the digest around a state stops accidents, not forgeries.
+TEST(AdditiveTest, DeliversNoNumberBeyondF16FromAForgedState) {
+  Layer layer(16, 32, 9);
+  std::vector<Spec> specs(3, AdditiveSpec());
+  specs[1].solve.update = CodebookRule::kAdam;
+  specs[2].partition.granularity = Granularity::kGroup;
+  specs[2].partition.group_size = 8;
+  const Metric metric = layer.metric();
+  int refused = 0, taken = 0;
+  for (Spec& spec : specs) {
+    spec.levels.codebook_bits = 2;
+    spec.fit.iterations = 2;
+    spec.solve.rounds = spec.solve.update_steps = 2;
+    Recorder watch;
+    Solve(&layer, spec, layer.executor, &watch);
+    for (const std::string& state : watch.states) {
+      for (const float number : {std::nanf(""), HUGE_VALF, 1e30f}) {
+        for (size_t at = 61; at + sizeof number <= state.size(); at += 36) {
+          std::string forged = state;
+          std::memcpy(forged.data() + at, &number, sizeof number);
+          const absl::StatusOr<AdditiveCode> code =
+              SolveAdditive({&spec, layer.view(), &metric, nullptr, forged}, layer.executor,
+                            layer.cancel, nullptr);
+          ++(code.ok() ? taken : refused);
+          if (!code.ok()) continue;
+          for (const auto* values : {&code->books, &code->scales, &code->scale_tables}) {
+            for (const float v : *values) ASSERT_TRUE(std::isfinite(RoundTo(DType::kF16, v))) << at;
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(refused, 100);
+  EXPECT_GT(taken, 100);
+}
+
 TEST(AdditiveTest, FindsTheCodesThatMadeAWeightAgain) {
   Layer layer(40, 64, 7);
   Spec spec = AdditiveSpec();
