@@ -1,0 +1,34 @@
+// What plans amount to, and the plans that give every layer the same candidate.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "workers/planner/allocation.h"
+
+namespace quantd {
+
+// By layer: its share of the plan's error, parameters times sensitivity; they add up to 1.
+// Sensitivities that are all 0 tell no layer from another, just as when all are 1.
+std::vector<double> ErrorWeights(const std::vector<PlanLayer>& layers);
+
+// The same candidate for every layer, for each candidate that all layers have: by bytes, then by
+// error, then by candidate.
+std::vector<UniformPlan> UniformPlans(const AllocationProblem& problem);
+
+// Whether a plan meets the goal, but for rounding of its error.
+bool Meets(const PlanGoal& goal, const PlanTotals& totals);
+
+// The largest error that meets an error goal: the goal itself, but for rounding.
+double ErrorLimit(const PlanGoal& goal);
+
+// Whether `a` is better than `b`, both of which meet the goal.
+bool IsBetter(const PlanGoal& goal, const PlanTotals& a, const PlanTotals& b);
+
+// Index of the plan that meets the goal best; -1 if none meets it.
+int BestUniform(const PlanGoal& goal, const std::vector<UniformPlan>& plans);
+
+// Shortest decimal of six digits or more that is not below `value`: a limit that can be met.
+std::string PrintedLimit(double value);
+
+}  // namespace quantd
