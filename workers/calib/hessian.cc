@@ -117,6 +117,19 @@ absl::StatusOr<Hessian> Hessian::Create(Buffer square, int64_t n, Given given,
   return h;
 }
 
+absl::StatusOr<Hessian> Hessian::Copy() const {
+  Hessian h;
+  QUANTD_ASSIGN_OR_RETURN(h.square_, Buffer::AllocateUnfilled(square_.size()));
+  std::copy_n(square(), n_ * n_, h.square());
+  h.n_ = n_;
+  h.tensor_ = tensor_;
+  h.diagonal_ = diagonal_;
+  h.dead_ = dead_;
+  h.dead_count_ = dead_count_;
+  h.mean_diagonal_ = mean_diagonal_;
+  return h;
+}
+
 absl::Status Hessian::Settle(Executor& executor, const CancelToken& cancel) {
   float* s = square();
   const int64_t n = n_, tiles = CeilDiv(n, kTile);

@@ -34,6 +34,9 @@ class Hessian {
                                         const std::string& tensor, Executor& executor,
                                         const CancelToken& cancel);
 
+  // Another one of the same H. RESOURCE_EXHAUSTED without memory for it.
+  absl::StatusOr<Hessian> Copy() const;
+
   int64_t n() const { return n_; }
   // [n], H_jj; entries of dead columns are 0.
   absl::Span<const float> diagonal() const { return diagonal_; }

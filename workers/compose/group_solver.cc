@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "workers/compose/group_state.h"
 #include "workers/compose/whole_weight.h"
+#include "workers/core/spec_fields.h"
 #include "workers/core/status_macros.h"
 #include "workers/exceptions/column_choice.h"
 #include "workers/fit/storage.h"
@@ -229,6 +231,31 @@ absl::StatusOr<std::unique_ptr<GroupSolver>> GroupSolver::Prepare(const Spec& sp
   state->hessian = inputs->hessian;
   QUANTD_RETURN_IF_ERROR(Preparation(state.get(), executor, cancel).Run());
   return std::unique_ptr<GroupSolver>(new GroupSolver(std::move(state)));
+}
+
+bool GroupSolver::Serves(const Spec& prepared, const Spec& spec, int64_t n) {
+  for (const SpecField& field : SpecFields()) {
+    const bool shared =
+        absl::StartsWith(field.path, "solve.") || absl::StartsWith(field.path, "transform.");
+    if (shared && field.get(prepared) != field.get(spec)) return false;
+  }
+  // What looks at the codes of weights: column scales, kept columns, tensor scales.
+  const auto looks_at_codes = [](const Spec& s) {
+    return s.transform.scaling == ScalingKind::kAwq || s.exceptions.kept_columns > 0 ||
+           s.storage.kind == StorageKind::kE4M3;
+  };
+  if (looks_at_codes(prepared) || looks_at_codes(spec)) return false;
+  const bool clips = prepared.fit.kind == FitKind::kClipSearch;
+  if (clips != (spec.fit.kind == FitKind::kClipSearch)) return false;
+  const bool by_group = clips || prepared.solve.order == Order::kGroupAware;
+  if (by_group && prepared.partition.GroupColumns(n) != spec.partition.GroupColumns(n)) {
+    return false;
+  }
+  return SweepForm(prepared) == SweepForm(spec);
+}
+
+bool GroupSolver::KeepsInputs(const Spec& spec) {
+  return !spec.transform.any() && spec.solve.asymmetric <= 0;
 }
 
 bool GroupSolver::has_energy() const { return state_->hessian != nullptr; }

@@ -71,13 +71,19 @@ class GroupSolver {
   static absl::StatusOr<std::unique_ptr<GroupSolver>> Prepare(const Spec& spec, GroupInputs* inputs,
                                                               Executor& executor,
                                                               const CancelToken& cancel);
+  // A group of n columns that was prepared for `prepared` serves weights under `spec`, too: what
+  // Prepare() does is the same for both.
+  static bool Serves(const Spec& prepared, const Spec& spec, int64_t n);
+  // Prepare() leaves the group's H and cross moment as they were, for another preparation.
+  static bool KeepsInputs(const Spec& spec);
+
   ~GroupSolver();
   GroupSolver(const GroupSolver&) = delete;
   GroupSolver& operator=(const GroupSolver&) = delete;
 
-  // `spec` is one of CandidatesOf the group's, or the baseline's. `stripe_rows` fixes the order of
-  // sums over the weight. The result must not outlive this. `watch` (may be null) is told how
-  // solves of whole weights go on.
+  // `spec` is one of CandidatesOf the group's (or of one that it Serves), or the baseline's.
+  // `stripe_rows` fixes the order of sums over the weight. The result must not outlive this.
+  // `watch` (may be null) is told how solves of whole weights go on.
   absl::StatusOr<std::unique_ptr<WeightSolver>> BeginWeight(const Spec& spec, int weight,
                                                             int64_t stripe_rows, Executor& executor,
                                                             const CancelToken& cancel,

@@ -23,7 +23,7 @@ absl::string_view RejectReasonName(RejectReason reason);  // "invalid", "never_f
 // One finished job, whatever its end.
 struct JobEvent {
   std::string job_id;
-  std::string rpc;     // "Quantize", "Dequantize"
+  std::string rpc;     // "Quantize", "Measure", "Dequantize"
   std::string method;  // "rtn", "gptq", "dequantize"
   std::string layout;
   std::string trace_parent;  // W3C traceparent as received, or empty

@@ -1,4 +1,4 @@
-// The two kinds of work a server does, as plain structs.
+// The three kinds of work a server does, as plain structs.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,17 @@ struct QuantizeJob {
   // The least time between two states of the job that the caller wants to be sent; 0 = none. Only
   // specs that solve for long have any (Solver::kBeam).
   int checkpoint_seconds = 0;
+};
+
+// Many specs tried on the weights of one layer group: reports, and no bytes. Each candidate is
+// solved, packed and measured as Quantize would, so its figures are those of a later job.
+struct MeasureJob {
+  std::string id;
+  std::vector<TensorDecl> tensors;  // as for Quantize, without CHECKPOINT and given codes
+  std::vector<Spec> candidates;     // at least one
+  std::string layout;
+  int priority = 0;
+  int64_t calibration_tokens = 0;
 };
 
 // A weight as it lies in a packed layout: what Dequantize needs beside the bytes.

@@ -93,6 +93,12 @@ struct TensorReport {
   std::vector<std::pair<std::string, Digest>> packed_digests;
 };
 
+// What Measure tells of one candidate on one weight.
+struct CandidateReport {
+  int candidate = 0;    // index among the request's candidates
+  TensorReport report;  // without RTN baseline and packed digests; REJECTED where the spec does not fit
+};
+
 struct JobReport {
   std::vector<TensorReport> tensors;  // one per weight, in request order
   StageSeconds seconds;

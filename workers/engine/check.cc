@@ -1,9 +1,12 @@
 #include "workers/engine/check.h"
 
+#include <algorithm>
 #include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "workers/compose/group_solver.h"
 #include "workers/core/shape.h"
 #include "workers/core/status_macros.h"
 #include "workers/engine/check_additive.h"
@@ -49,11 +52,11 @@ absl::Status CheckRotation(const Spec& spec, const std::string& name, int64_t m,
   return Invalid(absl::StrCat("tensor '", name, "': ", status.message()));
 }
 
-absl::Status CheckWeight(const QuantizeJob& job, const TensorDecl& t, const Layout& layout) {
+absl::Status CheckWeight(const Spec& asked, const TensorDecl& t, const Layout& layout) {
   const int64_t m = t.shape[0], n = t.shape[1];
-  const std::vector<Spec> candidates = CandidatesOf(job.spec, m, n);
+  const std::vector<Spec> candidates = CandidatesOf(asked, m, n);
   if (candidates.empty()) {
-    return Invalid(absl::StrCat("tensor '", t.name, "': group_size ", job.spec.partition.group_size,
+    return Invalid(absl::StrCat("tensor '", t.name, "': group_size ", asked.partition.group_size,
                                 " divides neither its ", m, " rows nor its ", n,
                                 " columns; choose a divisor or tail short-last-group"));
   }
@@ -153,13 +156,23 @@ absl::Status CheckDType(const TensorDecl& t) {
                               " is not F32, F16 or BF16"));
 }
 
-absl::Status NoteStatistic(const QuantizeJob& job, int index, QuantizeShape* shape) {
+// What a request declares: its tensors, and the specs that they are for.
+struct Declared {
+  const std::vector<TensorDecl>& tensors;
+  absl::Span<const Spec> specs;
+};
+
+absl::Status NoteStatistic(const Declared& job, int index, QuantizeShape* shape) {
   const TensorDecl& t = job.tensors[index];
   int* slot = SlotOf(t.role, shape);
   const bool of_weight = SlotsOf(t.role, shape) != nullptr;
-  if ((slot == nullptr && !of_weight) || !UsesRole(job.spec, t.role)) {
+  const bool used = std::any_of(job.specs.begin(), job.specs.end(),
+                                [&t](const Spec& spec) { return UsesRole(spec, t.role); });
+  if ((slot == nullptr && !of_weight) || !used) {
     return Invalid(absl::StrCat("tensor '", t.name, "': role ", RoleName(t.role),
-                                " is of no use to method ", job.spec.method));
+                                " is of no use to ",
+                                job.specs.size() > 1 ? "any candidate" : "method ",
+                                job.specs.size() > 1 ? "" : job.specs.front().method));
   }
   if (slot == nullptr) return absl::OkStatus();  // matched once all weights are known
   if (*slot >= 0) {
@@ -192,7 +205,7 @@ absl::Status NoteWeight(const TensorDecl& t, int index, std::set<std::string>* m
 }
 
 // Finds the weight that a FISHER, GRADIENT, CODEBOOKS ... belongs to.
-absl::Status MatchToWeight(const QuantizeJob& job, int index, QuantizeShape* shape) {
+absl::Status MatchToWeight(const Declared& job, int index, QuantizeShape* shape) {
   const TensorDecl& t = job.tensors[index];
   size_t w = 0;
   if (!t.of.empty()) {
@@ -206,7 +219,7 @@ absl::Status MatchToWeight(const QuantizeJob& job, int index, QuantizeShape* sha
   }
   const TensorDecl& weight = job.tensors[shape->weights[w]];
   if (IsGivenCode(t.role)) {
-    QUANTD_RETURN_IF_ERROR(CheckGivenShape(job.spec, t, weight));
+    QUANTD_RETURN_IF_ERROR(CheckGivenShape(job.specs.front(), t, weight));
   } else if (t.shape != weight.shape) {
     return WrongShape(t, absl::StrCat(ShapeString(weight.shape), " of '", weight.name, "'"));
   }
@@ -219,10 +232,12 @@ absl::Status MatchToWeight(const QuantizeJob& job, int index, QuantizeShape* sha
   return absl::OkStatus();
 }
 
-absl::Status CheckRequired(const QuantizeJob& job, const QuantizeShape& shape) {
-  const bool activations =
-      shape.statistics >= 0 && job.tensors[shape.statistics].role == Role::kActivations;
-  if (shape.token_weight >= 0 && !activations) {
+bool HasActivations(const std::vector<TensorDecl>& tensors, const QuantizeShape& shape) {
+  return shape.statistics >= 0 && tensors[shape.statistics].role == Role::kActivations;
+}
+
+absl::Status CheckTokenWeight(const Declared& job, const QuantizeShape& shape) {
+  if (shape.token_weight >= 0 && !HasActivations(job.tensors, shape)) {
     return Invalid(absl::StrCat("tensor '", job.tensors[shape.token_weight].name,
                                 "': TOKEN_WEIGHT weighs ACTIVATIONS, and there are none"));
   }
@@ -233,12 +248,18 @@ absl::Status CheckRequired(const QuantizeJob& job, const QuantizeShape& shape) {
         absl::StrCat("[", job.tensors[shape.statistics].shape[0], "], one for each row of '",
                      job.tensors[shape.statistics].name, "'"));
   }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRequired(const Spec& spec, const std::vector<TensorDecl>& tensors,
+                           const QuantizeShape& shape) {
+  const bool activations = HasActivations(tensors, shape);
   const auto missing = [&](absl::string_view what, size_t w) {
     return absl::FailedPreconditionError(
-        absl::StrCat("method ", job.spec.method, " needs a ", what, " tensor for '",
-                     job.tensors[shape.weights[w]].name, "'; none is declared"));
+        absl::StrCat("method ", spec.method, " needs a ", what, " tensor for '",
+                     tensors[shape.weights[w]].name, "'; none is declared"));
   };
-  for (const Role role : RequiredRoles(job.spec)) {
+  for (const Role role : RequiredRoles(spec)) {
     if (role == Role::kHessian && shape.statistics < 0) return missing("HESSIAN or ACTIVATIONS", 0);
     if (role == Role::kChannelAbsMax && shape.abs_max < 0 && !activations) {
       return missing("CHANNEL_ABS_MAX (or ACTIVATIONS)", 0);
@@ -252,6 +273,55 @@ absl::Status CheckRequired(const QuantizeJob& job, const QuantizeShape& shape) {
     }
   }
   return absl::OkStatus();
+}
+
+// Roles and shapes of weights and single statistics.
+absl::StatusOr<QuantizeShape> FindTensors(const Declared& job) {
+  QuantizeShape shape;
+  std::set<std::string> modules;
+  for (int i = 0; i < static_cast<int>(job.tensors.size()); ++i) {
+    const TensorDecl& t = job.tensors[i];
+    QUANTD_RETURN_IF_ERROR(CheckDType(t));
+    QUANTD_RETURN_IF_ERROR(t.role == Role::kWeight ? NoteWeight(t, i, &modules, &shape)
+                                                   : NoteStatistic(job, i, &shape));
+  }
+  if (shape.weights.empty()) return Invalid("tensors: no WEIGHT declared");
+  for (std::vector<int>* slots :
+       {&shape.fisher, &shape.gradient, &shape.codebooks, &shape.scales, &shape.codes}) {
+    slots->assign(shape.weights.size(), -1);
+  }
+  shape.channels = std::any_of(job.specs.begin(), job.specs.end(), [](const Spec& spec) {
+    return spec.transform.scaling != ScalingKind::kNone;
+  });
+  return shape;
+}
+
+// What belongs to single weights, and the shapes of what all of them share.
+absl::Status MatchTensors(const Declared& job, QuantizeShape* shape) {
+  for (int i = 0; i < static_cast<int>(job.tensors.size()); ++i) {
+    const Role role = job.tensors[i].role;
+    if (SlotsOf(role, shape) != nullptr) {
+      QUANTD_RETURN_IF_ERROR(MatchToWeight(job, i, shape));
+    } else if (role != Role::kWeight && role != Role::kCheckpoint) {
+      QUANTD_RETURN_IF_ERROR(CheckStatistics(job.tensors[i], shape->n));
+    }
+  }
+  return CheckTokenWeight(job, *shape);
+}
+
+std::vector<PreparationSet> PreparationSets(const std::vector<Spec>& candidates, int64_t n) {
+  std::vector<PreparationSet> sets;
+  for (int c = 0; c < static_cast<int>(candidates.size()); ++c) {
+    auto set = std::find_if(sets.begin(), sets.end(), [&](const PreparationSet& s) {
+      return GroupSolver::Serves(candidates[s.front()], candidates[c], n);
+    });
+    if (set == sets.end()) {
+      sets.push_back({c});
+    } else {
+      set->push_back(c);
+    }
+  }
+  return sets;
 }
 
 }  // namespace
@@ -309,29 +379,48 @@ absl::StatusOr<QuantizeShape> CheckQuantize(const QuantizeJob& job, const Layout
   if (job.checkpoint_seconds < 0) {
     return Invalid(absl::StrCat("checkpoint_seconds: ", job.checkpoint_seconds, " is below 0"));
   }
-  QuantizeShape shape;
-  std::set<std::string> modules;
-  for (int i = 0; i < static_cast<int>(job.tensors.size()); ++i) {
-    const TensorDecl& t = job.tensors[i];
-    QUANTD_RETURN_IF_ERROR(CheckDType(t));
-    QUANTD_RETURN_IF_ERROR(t.role == Role::kWeight ? NoteWeight(t, i, &modules, &shape)
-                                                   : NoteStatistic(job, i, &shape));
+  const Declared declared = {job.tensors, {&job.spec, 1}};
+  QUANTD_ASSIGN_OR_RETURN(QuantizeShape shape, FindTensors(declared));
+  for (int i : shape.weights) QUANTD_RETURN_IF_ERROR(CheckWeight(job.spec, job.tensors[i], layout));
+  QUANTD_RETURN_IF_ERROR(MatchTensors(declared, &shape));
+  QUANTD_RETURN_IF_ERROR(CheckRequired(job.spec, job.tensors, shape));
+  return shape;
+}
+
+absl::StatusOr<MeasureShape> CheckMeasure(const MeasureJob& job, const Layout& layout,
+                                          const JobLimits& limits) {
+  QUANTD_RETURN_IF_ERROR(CheckDeclarations(job.id, job.tensors, limits));
+  if (job.candidates.empty() || static_cast<int>(job.candidates.size()) > limits.max_candidates) {
+    return Invalid(
+        absl::StrCat("candidates: ", job.candidates.size(), " are not 1..", limits.max_candidates));
   }
-  if (shape.weights.empty()) return Invalid("tensors: no WEIGHT declared");
-  for (std::vector<int>* slots :
-       {&shape.fisher, &shape.gradient, &shape.codebooks, &shape.scales, &shape.codes}) {
-    slots->assign(shape.weights.size(), -1);
+  const auto of_candidate = [](size_t c, const absl::Status& status) {
+    return absl::Status(status.code(), absl::StrCat("candidates[", c, "]: ", status.message()));
+  };
+  for (size_t c = 0; c < job.candidates.size(); ++c) {
+    absl::Status status = CheckSpec(job.candidates[c]);
+    if (status.ok() && job.candidates[c].fit.kind == FitKind::kGiven) {
+      status = Invalid("spec.fit.kind: given codebooks belong to one spec, and are not measured");
+    }
+    if (!status.ok()) return of_candidate(c, status);
   }
-  for (int i : shape.weights) QUANTD_RETURN_IF_ERROR(CheckWeight(job, job.tensors[i], layout));
-  for (int i = 0; i < static_cast<int>(job.tensors.size()); ++i) {
-    const Role role = job.tensors[i].role;
-    if (SlotsOf(role, &shape) != nullptr) {
-      QUANTD_RETURN_IF_ERROR(MatchToWeight(job, i, &shape));
-    } else if (role != Role::kWeight && role != Role::kCheckpoint) {
-      QUANTD_RETURN_IF_ERROR(CheckStatistics(job.tensors[i], shape.n));
+  const Declared declared = {job.tensors, job.candidates};
+  MeasureShape shape;
+  QUANTD_ASSIGN_OR_RETURN(shape.tensors, FindTensors(declared));
+  if (shape.tensors.checkpoint >= 0) {
+    return Invalid(absl::StrCat("tensor '", job.tensors[shape.tensors.checkpoint].name,
+                                "': Measure goes on from no state"));
+  }
+  QUANTD_RETURN_IF_ERROR(MatchTensors(declared, &shape.tensors));
+  shape.sets = PreparationSets(job.candidates, shape.tensors.n);
+  for (size_t c = 0; c < job.candidates.size(); ++c) {
+    const absl::Status status = CheckRequired(job.candidates[c], job.tensors, shape.tensors);
+    if (!status.ok()) return of_candidate(c, status);
+    std::vector<std::string>& unfit = shape.unfit.emplace_back();
+    for (const int i : shape.tensors.weights) {
+      unfit.emplace_back(CheckWeight(job.candidates[c], job.tensors[i], layout).message());
     }
   }
-  QUANTD_RETURN_IF_ERROR(CheckRequired(job, shape));
   return shape;
 }
 

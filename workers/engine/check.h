@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -24,7 +25,8 @@ struct QuantizeShape {
   int cross_moment = -1;
   int rotation_signs = -1;
   int checkpoint = -1;
-  int64_t n = 0;  // columns, shared by all weights
+  bool channels = false;  // column scales are looked for: ACTIVATIONS tell channel statistics, too
+  int64_t n = 0;          // columns, shared by all weights
 };
 
 // Id, counts, unique names, sizes under `limits`.
@@ -39,5 +41,21 @@ absl::Status CheckShape(const Spec& spec, const std::string& name, int64_t m, in
 // codebooks that the spec needs (FAILED_PRECONDITION).
 absl::StatusOr<QuantizeShape> CheckQuantize(const QuantizeJob& job, const Layout& layout,
                                             const JobLimits& limits);
+
+// Candidates (by index, rising) that one preparation of the group serves.
+using PreparationSet = std::vector<int>;
+
+// The declarations of a MeasureJob, and which candidates do not fit which weight.
+struct MeasureShape {
+  QuantizeShape tensors;
+  std::vector<PreparationSet> sets;             // of all candidates
+  std::vector<std::vector<std::string>> unfit;  // [candidate][weight]: why not; empty: it fits
+};
+
+// As CheckQuantize, for all candidates together: a role must be of use to one of them, and every
+// one must have what it needs ("candidates[2]: ..."). A spec that does not fit a weight's shape or
+// the layout is no error here: it has no figures for that weight.
+absl::StatusOr<MeasureShape> CheckMeasure(const MeasureJob& job, const Layout& layout,
+                                          const JobLimits& limits);
 
 }  // namespace quantd

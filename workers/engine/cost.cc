@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "workers/calib/hessian.h"
+#include "workers/compose/group_solver.h"
 #include "workers/compose/plan.h"
 #include "workers/core/shape.h"
 #include "workers/levels/additive.h"
@@ -104,11 +105,11 @@ WeightCost CostOf(const Spec& asked, const Layout& layout, int64_t m, int64_t n,
   return cost;
 }
 
-uint64_t UploadPeak(const QuantizeJob& job, const QuantizeShape& shape) {
+uint64_t UploadPeak(const std::vector<TensorDecl>& tensors, const QuantizeShape& shape) {
   const uint64_t square = static_cast<uint64_t>(shape.n) * static_cast<uint64_t>(shape.n);
   uint64_t bytes = 0;
-  for (int i = 0; i < static_cast<int>(job.tensors.size()); ++i) {
-    const TensorDecl& t = job.tensors[i];
+  for (int i = 0; i < static_cast<int>(tensors.size()); ++i) {
+    const TensorDecl& t = tensors[i];
     if (t.role == Role::kActivations) {
       bytes += 8 * square + 4 * static_cast<uint64_t>(shape.n) * HessianAccumulator::kBlockRows;
     } else if (i == shape.statistics) {
@@ -123,14 +124,19 @@ uint64_t UploadPeak(const QuantizeJob& job, const QuantizeShape& shape) {
   return bytes;
 }
 
-// Uploaded bytes that lie until weight `w` is done.
-uint64_t HeldFor(const QuantizeJob& job, const QuantizeShape& shape, size_t w) {
+uint64_t BytesOfWeight(const std::vector<TensorDecl>& tensors, const QuantizeShape& shape,
+                       size_t w) {
   uint64_t bytes = 0;
   for (const int i : {shape.weights[w], shape.fisher[w], shape.gradient[w]}) {
     if (i < 0) continue;
-    const TensorDecl& t = job.tensors[i];
-    bytes += *CheckedBytes(t.shape, t.dtype, t.name);
+    bytes += *CheckedBytes(tensors[i].shape, tensors[i].dtype, tensors[i].name);
   }
+  return bytes;
+}
+
+// Uploaded bytes that lie until weight `w` is done.
+uint64_t HeldFor(const QuantizeJob& job, const QuantizeShape& shape, size_t w) {
+  uint64_t bytes = BytesOfWeight(job.tensors, shape, w);
   if (shape.codebooks[w] >= 0) {
     bytes += *CheckedBytes(job.tensors[shape.codebooks[w]].shape, DType::kF32, "");
     // One for each patch, whatever came.
@@ -156,6 +162,17 @@ uint64_t HeldStates(const QuantizeJob& job, const QuantizeShape& shape) {
   return bytes;
 }
 
+// Bytes that come, and the work of folding activations into H.
+void CountUploads(const std::vector<TensorDecl>& tensors, int64_t n, Cost* cost) {
+  for (const TensorDecl& t : tensors) {
+    cost->input_bytes += *CheckedBytes(t.shape, t.dtype, t.name);
+    if (t.role == Role::kActivations) {
+      cost->flops +=
+          static_cast<double>(t.shape[0]) * static_cast<double>(n) * static_cast<double>(n);
+    }
+  }
+}
+
 }  // namespace
 
 Cost QuantizeCost(const QuantizeJob& job, const Layout& layout, const QuantizeShape& shape,
@@ -165,12 +182,7 @@ Cost QuantizeCost(const QuantizeJob& job, const Layout& layout, const QuantizeSh
   const int64_t n = shape.n;
   const uint64_t square = static_cast<uint64_t>(n) * static_cast<uint64_t>(n);
   uint64_t elements = 0, held = 0;
-  for (const TensorDecl& t : job.tensors) {
-    cost.input_bytes += *CheckedBytes(t.shape, t.dtype, t.name);
-    if (t.role == Role::kActivations) {
-      cost.flops += static_cast<double>(t.shape[0]) * static_cast<double>(square);
-    }
-  }
+  CountUploads(job.tensors, n, &cost);
   for (size_t w = 0; w < shape.weights.size(); ++w) held += HeldFor(job, shape, w);
   if (has_h) cost.flops += GroupFlops(job.spec, n);
 
@@ -187,7 +199,43 @@ Cost QuantizeCost(const QuantizeJob& job, const Layout& layout, const QuantizeSh
     held -= HeldFor(job, shape, w);
   }
   run += (has_h ? 4 * square : 0) + GroupBytes(job.spec, n) + scratch + HeldStates(job, shape);
-  cost.peak_bytes = std::max(UploadPeak(job, shape), run) + kFrameBytes;
+  cost.peak_bytes = std::max(UploadPeak(job.tensors, shape), run) + kFrameBytes;
+  cost.seconds = Seconds(cost.flops, 4.0 * static_cast<double>(elements), width);
+  return cost;
+}
+
+Cost MeasureCost(const MeasureJob& job, const Layout& layout, const MeasureShape& shape,
+                 int width) {
+  Cost cost;
+  const QuantizeShape& tensors = shape.tensors;
+  const bool has_h = tensors.statistics >= 0;
+  const int64_t n = tensors.n;
+  const uint64_t square = has_h ? static_cast<uint64_t>(n) * static_cast<uint64_t>(n) : 0;
+  CountUploads(job.tensors, n, &cost);
+  uint64_t held = 4 * square, elements = 0, run = 0;
+  for (size_t w = 0; w < tensors.weights.size(); ++w) {
+    held += BytesOfWeight(job.tensors, tensors, w);
+  }
+  for (const PreparationSet& set : shape.sets) {
+    if (has_h) cost.flops += GroupFlops(job.candidates[set.front()], n);
+  }
+  for (size_t c = 0; c < job.candidates.size(); ++c) {
+    const Spec& spec = job.candidates[c];
+    uint64_t group = GroupBytes(spec, n);
+    // An H of its own; a cross moment is counted by GroupBytes.
+    if (!GroupSolver::KeepsInputs(spec)) group += 4 * square;
+    if (tensors.cross_moment >= 0) group += 4 * square;
+    for (size_t w = 0; w < tensors.weights.size(); ++w) {
+      if (!shape.unfit[c][w].empty()) continue;
+      const TensorDecl& t = job.tensors[tensors.weights[w]];
+      const WeightCost one =
+          CostOf(spec, layout, t.shape[0], n, has_h, t.dtype == DType::kF32, width);
+      run = std::max(run, held + group + one.output + one.working + one.scratch);
+      cost.flops += one.flops;
+      elements += static_cast<uint64_t>(t.shape[0]) * static_cast<uint64_t>(n);
+    }
+  }
+  cost.peak_bytes = std::max(UploadPeak(job.tensors, tensors), run) + kFrameBytes;
   cost.seconds = Seconds(cost.flops, 4.0 * static_cast<double>(elements), width);
   return cost;
 }

@@ -18,6 +18,9 @@ inline constexpr uint64_t kFrameBytes = uint64_t{10} << 20;
 Cost QuantizeCost(const QuantizeJob& job, const Layout& layout, const QuantizeShape& shape,
                   int width);
 
+// The same for all candidates one after the other: their results are not kept, the uploads are.
+Cost MeasureCost(const MeasureJob& job, const Layout& layout, const MeasureShape& shape, int width);
+
 Cost DequantizeCost(const DequantizeJob& job, const Layout& layout, int width);
 
 }  // namespace quantd

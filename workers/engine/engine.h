@@ -23,6 +23,7 @@ namespace quantd {
 // Bounds on one job, fixed at start-up.
 struct JobLimits {
   int max_tensors = 256;
+  int max_candidates = 256;
   int64_t max_dimension = int64_t{1} << 24;
   uint64_t max_upload_bytes = uint64_t{1} << 40;
 };
@@ -52,8 +53,10 @@ struct Output {
 };
 
 struct JobResult {
-  std::vector<Output> outputs;  // weight by weight; none for a REJECTED weight
-  JobReport report;             // empty `tensors` for Dequantize
+  std::vector<Output> outputs;  // weight by weight; none for a REJECTED weight, nor for Measure
+  // Measure: weight by weight, all candidates of each in their order.
+  std::vector<CandidateReport> candidates;
+  JobReport report;  // empty `tensors` for Dequantize and Measure
 };
 
 struct RunContext {
@@ -72,14 +75,17 @@ class Job : public TensorSink {
   // INVALID_ARGUMENT / OUT_OF_RANGE / FAILED_PRECONDITION naming tensor, field and value.
   static absl::StatusOr<std::unique_ptr<Job>> Create(QuantizeJob job, const JobLimits& limits,
                                                      int width);
+  static absl::StatusOr<std::unique_ptr<Job>> Create(MeasureJob job, const JobLimits& limits,
+                                                     int width);
   static absl::StatusOr<std::unique_ptr<Job>> Create(DequantizeJob job, const JobLimits& limits,
                                                      int width);
 
   virtual const Cost& cost() const = 0;
   virtual const std::vector<TensorDecl>& inputs() const = 0;
-  virtual const Spec& resolved_spec() const = 0;  // Dequantize: the first weight's
-  virtual const std::string& method() const = 0;  // the spec's, or "dequantize"
-  virtual uint64_t weight_elements() const = 0;   // sum of m n
+  // Dequantize: the first weight's; Measure: the first candidate.
+  virtual const Spec& resolved_spec() const = 0;
+  virtual const std::string& method() const = 0;  // the spec's, or "dequantize", "measure"
+  virtual uint64_t weight_elements() const = 0;   // sum of m n, Measure: of all candidates
 
   // Allocates what the upload lands in. Call once, after admission, before the first Write. The
   // context's executor and token are used by Write, too, and outlive the job.

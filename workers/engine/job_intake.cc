@@ -19,13 +19,13 @@ bool JobIntake::StaysRaw(Role role) {
 }
 
 absl::Status JobIntake::Begin() {
-  raw_.resize(job_.tensors.size());
-  floats_.resize(job_.tensors.size());
-  for (int i = 0; i < static_cast<int>(job_.tensors.size()); ++i) {
-    const TensorDecl& t = job_.tensors[i];
+  raw_.resize(tensors_.size());
+  floats_.resize(tensors_.size());
+  for (int i = 0; i < static_cast<int>(tensors_.size()); ++i) {
+    const TensorDecl& t = tensors_[i];
     if (i == shape_.statistics) {
       QUANTD_ASSIGN_OR_RETURN(statistics_, HessianIntake::Create(t, shape_.n));
-      if (t.role == Role::kActivations && job_.spec.transform.scaling != ScalingKind::kNone) {
+      if (t.role == Role::kActivations && shape_.channels) {
         statistics_->CollectChannels();
       }
     } else if (StaysRaw(t.role)) {
@@ -47,11 +47,11 @@ absl::Status JobIntake::Write(int index, uint64_t offset, absl::Span<const std::
   }
   if (shape_.token_weight >= 0 && !activations_begun_) {
     FloatIntake& weights = *floats_[shape_.token_weight];
-    const std::string& name = job_.tensors[shape_.token_weight].name;
+    const std::string& name = tensors_[shape_.token_weight].name;
     if (!weights.complete()) {
       return absl::InvalidArgumentError(
           absl::StrCat("tensor '", name, "': TOKEN_WEIGHT must be sent before the ACTIVATIONS '",
-                       job_.tensors[index].name, "' that it weighs"));
+                       tensors_[index].name, "' that it weighs"));
     }
     QUANTD_RETURN_IF_ERROR(statistics_->SetTokenWeights(
         std::vector<float>(weights.values().begin(), weights.values().end()), name));
@@ -62,7 +62,7 @@ absl::Status JobIntake::Write(int index, uint64_t offset, absl::Span<const std::
 
 WeightView JobIntake::ViewOf(int index) const {
   if (index < 0) return {};
-  const TensorDecl& t = job_.tensors[index];
+  const TensorDecl& t = tensors_[index];
   return {t.dtype, raw_[index].data(), t.shape[0], t.shape[1]};
 }
 
@@ -78,15 +78,15 @@ absl::StatusOr<std::unique_ptr<AdditiveCode>> JobIntake::TakeGiven(size_t w, Exe
   auto given = std::make_unique<AdditiveCode>();
   const auto take = [&](int index, std::vector<float>* out) {
     const absl::Span<const float> values = floats_[index]->values();
-    const absl::Status status = CheckStorableF16(job_.tensors[index], values);
+    const absl::Status status = CheckStorableF16(tensors_[index], values);
     out->assign(values.begin(), values.end());
     floats_[index].reset();
     return status;
   };
   QUANTD_RETURN_IF_ERROR(take(shape_.codebooks[w], &given->books));
   QUANTD_RETURN_IF_ERROR(take(shape_.scales[w], &given->scales));
-  const TensorDecl& weight = job_.tensors[shape_.weights[w]];
-  const AdditiveShape shape = AdditiveShape::Of(job_.spec, weight.shape[0], weight.shape[1]);
+  const TensorDecl& weight = tensors_[shape_.weights[w]];
+  const AdditiveShape shape = AdditiveShape::Of(spec_, weight.shape[0], weight.shape[1]);
   if (static_cast<int64_t>(given->scales.size()) < shape.out_groups() * shape.scale_columns) {
     // One scale an out group serves all of its patches.
     std::vector<float> each;
@@ -95,9 +95,9 @@ absl::StatusOr<std::unique_ptr<AdditiveCode>> JobIntake::TakeGiven(size_t w, Exe
     given->scales = std::move(each);
   }
   if (const int codes = shape_.codes[w]; codes >= 0) {
-    QUANTD_RETURN_IF_ERROR(ReadCodes(
-        job_.tensors[codes], {raw_[codes].data(), static_cast<size_t>(raw_[codes].size())},
-        job_.spec.levels.codebook_bits, executor, cancel, &given->codes));
+    QUANTD_RETURN_IF_ERROR(ReadCodes(tensors_[codes],
+                                     {raw_[codes].data(), static_cast<size_t>(raw_[codes].size())},
+                                     spec_.levels.codebook_bits, executor, cancel, &given->codes));
     raw_[codes] = Buffer();
   }
   return given;
@@ -107,7 +107,7 @@ absl::Status JobIntake::CheckImportance(int index, Executor& executor,
                                         const CancelToken& cancel) const {
   if (index < 0) return absl::OkStatus();
   const WeightView view = ViewOf(index);
-  const bool negative = job_.tensors[index].role == Role::kGradient;
+  const bool negative = tensors_[index].role == Role::kGradient;
   constexpr int64_t kRows = 64;
   std::vector<int64_t> bad(CeilDiv(view.m, kRows), -1);
   executor.ParallelFor(static_cast<int64_t>(bad.size()), [&](int64_t s) {
@@ -123,7 +123,7 @@ absl::Status JobIntake::CheckImportance(int index, Executor& executor,
   for (const int64_t at : bad) {
     if (at < 0) continue;
     return absl::InvalidArgumentError(
-        absl::StrCat("tensor '", job_.tensors[index].name, "': value at [", at / view.n, ", ",
+        absl::StrCat("tensor '", tensors_[index].name, "': value at [", at / view.n, ", ",
                      at % view.n, negative ? "] is not finite" : "] is negative or not finite"));
   }
   return absl::OkStatus();
@@ -156,7 +156,7 @@ absl::StatusOr<GroupInputs> JobIntake::Finish(Executor& executor, const CancelTo
   for (size_t j = 0; j < signs.size(); ++j) {
     if (std::abs(signs[j]) != 1.0f) {
       return absl::InvalidArgumentError(
-          absl::StrCat("tensor '", job_.tensors[shape_.rotation_signs].name, "': value ", signs[j],
+          absl::StrCat("tensor '", tensors_[shape_.rotation_signs].name, "': value ", signs[j],
                        " at index ", j, " is not +1 or -1"));
     }
     inputs.rotation_signs.push_back(static_cast<int8_t>(signs[j]));

@@ -23,8 +23,9 @@ namespace quantd {
 // CODES become indices; the rest becomes F32.
 class JobIntake {
  public:
-  // `job` and `shape` outlive it.
-  JobIntake(const QuantizeJob& job, const QuantizeShape& shape) : job_(job), shape_(shape) {}
+  // `spec` says what shape given codes have. All arguments outlive it.
+  JobIntake(const std::vector<TensorDecl>& tensors, const Spec& spec, const QuantizeShape& shape)
+      : tensors_(tensors), spec_(spec), shape_(shape) {}
 
   // Allocates what the upload lands in.
   absl::Status Begin();
@@ -55,7 +56,8 @@ class JobIntake {
   absl::Status CheckImportance(int index, Executor& executor, const CancelToken& cancel) const;
   WeightView ViewOf(int index) const;
 
-  const QuantizeJob& job_;
+  const std::vector<TensorDecl>& tensors_;
+  const Spec& spec_;
   const QuantizeShape& shape_;
   std::vector<Buffer> raw_;                           // by tensor index
   std::vector<std::unique_ptr<FloatIntake>> floats_;  // by tensor index

@@ -28,7 +28,7 @@ class QuantizeJobImpl : public Job {
         shape_(std::move(shape)),
         layout_(layout),
         cost_(QuantizeCost(job_, *layout_, shape_, width)),
-        intake_(job_, shape_) {
+        intake_(job_.tensors, job_.spec, shape_) {
     for (const int i : shape_.weights) {
       const TensorDecl& t = job_.tensors[i];
       elements_ += static_cast<uint64_t>(t.shape[0]) * static_cast<uint64_t>(t.shape[1]);

@@ -57,11 +57,15 @@ class WeightRun {
                              spec_.partition.granularity != Granularity::kTensor &&
                              plan_.solve_rows == plan_.measure_rows;
     std::vector<StripeResult> stripes(CeilDiv(m_, plan_.measure_rows));
+    known_energies_ = job_.source_energies != nullptr &&
+                      job_.source_energies->of_stripe.size() == stripes.size() &&
+                      job_.source_energies->stripe_rows == plan_.measure_rows;
     QUANTD_RETURN_IF_ERROR(in_one_pass ? SolveAndMeasure(&stripes) : SolveThenMeasure(&stripes));
     WeightTotals totals(job_.name, spec_, m_, n_);
-    QUANTD_ASSIGN_OR_RETURN(WeightResult result, totals.Collect(stripes, *job_.group, !is_baseline_,
-                                                                SecondsSince(start)));
+    QUANTD_ASSIGN_OR_RETURN(WeightResult result,
+                            totals.Collect(stripes, *job_.group, Baseline(), SecondsSince(start)));
     if (result.report.outcome == Outcome::kRejected) return result;
+    KeepEnergies(stripes);
     for (std::string& note : solver_->notes()) result.report.notes.push_back(std::move(note));
     totals.CountBytes(packed_, outliers_, solver_->shared(), &result.report);
     result.packed = std::move(packed_);
@@ -69,6 +73,20 @@ class WeightRun {
   }
 
  private:
+  BaselineFigures Baseline() const {
+    if (!job_.with_baseline) return BaselineFigures::kNone;
+    return is_baseline_ ? BaselineFigures::kOwn : BaselineFigures::kMeasured;
+  }
+
+  void KeepEnergies(const std::vector<StripeResult>& stripes) const {
+    if (job_.source_energies == nullptr || known_energies_ || !with_energy_) return;
+    job_.source_energies->stripe_rows = plan_.measure_rows;
+    job_.source_energies->of_stripe.clear();
+    for (const StripeResult& s : stripes) {
+      job_.source_energies->of_stripe.push_back(s.source_energy);
+    }
+  }
+
   // Fits by whole weight must not meet NaN or infinity; simple specs find them while they solve.
   // What is stored as F16 as it is must be an F16 number.
   absl::Status Inspect() {
@@ -118,7 +136,7 @@ class WeightRun {
     QUANTD_ASSIGN_OR_RETURN(solver_, job_.group->BeginWeight(spec_, job_.index, plan_.solve_rows,
                                                              executor_, cancel_, job_.watch));
     is_baseline_ = IsBaseline(spec_);
-    if (!is_baseline_) {
+    if (Baseline() == BaselineFigures::kMeasured) {
       QUANTD_ASSIGN_OR_RETURN(baseline_solver_,
                               job_.group->BeginWeight(BaselineOf(spec_), job_.index,
                                                       plan_.measure_rows, executor_, cancel_));
@@ -236,7 +254,9 @@ class WeightRun {
     if (out->first_bad >= 0) return;
     if (with_energy_) {
       out->max_weight = MaxAbs(w, rows * n_);
-      out->source_energy = job_.group->Energy(w, rows, &s->solve, cancel_);
+      out->source_energy = known_energies_
+                               ? job_.source_energies->of_stripe[row / plan_.measure_rows]
+                               : job_.group->Energy(w, rows, &s->solve, cancel_);
       TurnIntoError(w, rows, s);
       out->error_energy =
           job_.group->ErrorEnergy(out->facts, s->decoded.data(), rows, &s->solve, cancel_);
@@ -244,7 +264,7 @@ class WeightRun {
         out->drift = job_.group->Drift(w, s->decoded.data(), rows, &s->solve, cancel_);
       }
     }
-    if (!is_baseline_) MeasureBaseline(w, row, rows, s, out);
+    if (Baseline() == BaselineFigures::kMeasured) MeasureBaseline(w, row, rows, s, out);
     out->measure_seconds = SecondsSince(start);
   }
 
@@ -332,6 +352,7 @@ class WeightRun {
   const std::function<void(int64_t)>* on_rows_ = nullptr;
   std::string refused_;
   bool is_baseline_ = false;
+  bool known_energies_ = false;
   std::unique_ptr<WeightSolver> solver_, baseline_solver_;
   Basis basis_;
   std::vector<PackedTensor> packed_;

@@ -17,6 +17,13 @@
 
 namespace quantd {
 
+// tr(W H W^T) of a weight, stripe by stripe: the same for all specs that a prepared group serves
+// and that cut the weight alike.
+struct SourceEnergies {
+  int64_t stripe_rows = 0;
+  std::vector<double> of_stripe;  // empty: not known yet
+};
+
 struct WeightJob {
   std::string name;
   Spec spec;  // nothing adaptive left
@@ -25,6 +32,9 @@ struct WeightJob {
   const GroupSolver* group = nullptr;
   const Layout* layout = nullptr;
   SolveWatch* watch = nullptr;  // may be null
+  bool with_baseline = true;    // measure plain rounding beside it
+  // May be null; else used where it fits, and filled in where it does not.
+  SourceEnergies* source_energies = nullptr;
 };
 
 struct WeightResult {

@@ -17,7 +17,8 @@ std::string NotFiniteReason(int64_t element, int64_t n) {
 }
 
 absl::StatusOr<WeightResult> WeightTotals::Collect(const std::vector<StripeResult>& stripes,
-                                                   const GroupSolver& group, bool with_baseline,
+                                                   const GroupSolver& group,
+                                                   BaselineFigures baseline,
                                                    double wall_seconds) const {
   WeightResult result;
   TensorReport& report = result.report;
@@ -41,7 +42,7 @@ absl::StatusOr<WeightResult> WeightTotals::Collect(const std::vector<StripeResul
     return result;
   }
   report.notes = group.notes();
-  FillMeasures(stripes, group, with_baseline, &report);
+  FillMeasures(stripes, group, baseline, &report);
   return result;
 }
 
@@ -60,7 +61,7 @@ std::string WeightTotals::RejectReason(const std::vector<StripeResult>& stripes)
 }
 
 void WeightTotals::FillMeasures(const std::vector<StripeResult>& stripes, const GroupSolver& group,
-                                bool with_baseline, TensorReport* report) const {
+                                BaselineFigures baseline_figures, TensorReport* report) const {
   ErrorAccumulator error, baseline;
   double source_energy = 0, error_energy = 0, baseline_energy = 0, drift = 0;
   float compensated = 0, weight = 0;
@@ -81,12 +82,12 @@ void WeightTotals::FillMeasures(const std::vector<StripeResult>& stripes, const 
                                        [](const StripeResult& s) { return s.no_baseline; });
   if (no_baseline) {
     report->notes.push_back("no RTN baseline: a scale of it is beyond its storage");
-  } else if (with_baseline) {
+  } else if (baseline_figures == BaselineFigures::kMeasured) {
     report->rtn_baseline = baseline.Finish(m_, n_);
     if (source_energy > 0) {
       report->rtn_baseline->output_relative_error = baseline_energy / source_energy;
     }
-  } else {
+  } else if (baseline_figures == BaselineFigures::kOwn) {
     report->rtn_baseline = report->error;
   }
   if (spec_.solve.solver == Solver::kGptq) report->solver = group.facts();

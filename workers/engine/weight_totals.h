@@ -36,6 +36,13 @@ struct StripeResult {
 // "weight is not finite at [3, 17]", for an element of a weight with n columns.
 std::string NotFiniteReason(int64_t element, int64_t n);
 
+// Where the figures of plain rounding come from.
+enum class BaselineFigures : uint8_t {
+  kNone,      // there are none
+  kOwn,       // the weight's own: it is plain rounding
+  kMeasured,  // StripeResult::baseline
+};
+
 class WeightTotals {
  public:
   WeightTotals(std::string name, const Spec& spec, int64_t m, int64_t n)
@@ -44,7 +51,7 @@ class WeightTotals {
   // The report without bytes and digests. Sums run over the stripes in order, so that they do not
   // depend on threads. The first status that is not OK is returned.
   absl::StatusOr<WeightResult> Collect(const std::vector<StripeResult>& stripes,
-                                       const GroupSolver& group, bool with_baseline,
+                                       const GroupSolver& group, BaselineFigures baseline,
                                        double wall_seconds) const;
 
   // Bits per weight and the share of exceptions.
@@ -54,7 +61,7 @@ class WeightTotals {
  private:
   std::string RejectReason(const std::vector<StripeResult>& stripes) const;
   void FillMeasures(const std::vector<StripeResult>& stripes, const GroupSolver& group,
-                    bool with_baseline, TensorReport* report) const;
+                    BaselineFigures baseline, TensorReport* report) const;
   double CodeBits(const CodedShared& shared) const;
 
   const std::string name_;
