@@ -32,13 +32,18 @@ absl::Status ToAbsl(const grpc::Status& status) {
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
 }
 
-std::vector<std::string> WeightNames(const QuantizeJob& job) {
+std::vector<std::string> WeightsOf(const std::vector<TensorDecl>& tensors) {
   std::vector<std::string> names;
-  for (const TensorDecl& tensor : job.tensors) {
+  for (const TensorDecl& tensor : tensors) {
     if (tensor.role == Role::kWeight) names.push_back(tensor.name);
   }
   return names;
 }
+
+// Of the weights that tensors are delivered for.
+std::vector<std::string> WeightNames(const QuantizeJob& job) { return WeightsOf(job.tensors); }
+
+std::vector<std::string> WeightNames(const MeasureJob&) { return {}; }
 
 std::vector<std::string> WeightNames(const DequantizeJob& job) {
   std::vector<std::string> names;
@@ -140,6 +145,25 @@ Attempt RunAttempt(const JobT& job, absl::Span<const absl::Span<const std::byte>
   return attempt;
 }
 
+absl::Status CheckCandidates(const MeasureJob& job, const std::vector<CandidateReport>& reports) {
+  const std::vector<std::string> weights = WeightsOf(job.tensors);
+  const size_t each = job.candidates.size();
+  if (reports.size() != weights.size() * each) {
+    return absl::InternalError(absl::StrCat("the server reported ", reports.size(),
+                                            " candidates of ", weights.size() * each));
+  }
+  for (size_t i = 0; i < reports.size(); ++i) {
+    if (reports[i].candidate == static_cast<int>(i % each) &&
+        reports[i].report.name == weights[i / each]) {
+      continue;
+    }
+    return absl::InternalError(absl::StrCat(
+        "report ", i, " of the server is of candidate ", reports[i].candidate, " on \"",
+        reports[i].report.name, "\", not of ", i % each, " on \"", weights[i / each], "\""));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 JobClient::JobClient(std::shared_ptr<grpc::Channel> channel, StopSource* stop)
@@ -152,6 +176,19 @@ Attempt JobClient::Quantize(const QuantizeJob& job,
   return RunAttempt<v1::QuantizeRequest, v1::QuantizeResponse>(
       job, bytes, options, observer, stop_,
       [&](grpc::ClientContext* context) { return stub->Quantize(context); });
+}
+
+Attempt JobClient::Measure(const MeasureJob& job,
+                           absl::Span<const absl::Span<const std::byte>> bytes,
+                           const CallOptions& options, JobObserver* observer) {
+  auto stub = v1::QuantizationService::NewStub(channel_);
+  Attempt attempt = RunAttempt<v1::MeasureRequest, v1::MeasureResponse>(
+      job, bytes, options, observer, stop_,
+      [&](grpc::ClientContext* context) { return stub->Measure(context); });
+  if (attempt.failure.status.ok()) {
+    attempt.failure.status = CheckCandidates(job, attempt.answer.candidates);
+  }
+  return attempt;
 }
 
 Attempt JobClient::Dequantize(const DequantizeJob& job,

@@ -1,4 +1,4 @@
-// One attempt of one job: a Quantize or Dequantize call from header to Final.
+// One attempt of one job: a Quantize, Measure or Dequantize call from header to Final.
 #pragma once
 
 #include <cstdint>
@@ -28,9 +28,10 @@ struct ReceivedTensor {
 
 struct JobAnswer {
   wire::AcceptedFrame accepted;
-  std::vector<ReceivedTensor> tensors;  // in the order announced
-  wire::FinalFrame final;               // report.tensors always filled for Quantize
-  uint64_t sent_bytes = 0;              // of tensors
+  std::vector<ReceivedTensor> tensors;      // in the order announced
+  std::vector<CandidateReport> candidates;  // of Measure: weight by weight, all of each
+  wire::FinalFrame final;                   // report.tensors always filled for Quantize
+  uint64_t sent_bytes = 0;                  // of tensors
 };
 
 // Called from the attempt's own threads, two at a time at most; must not block for long.
@@ -72,6 +73,9 @@ class JobClient {
   // UNAVAILABLE for a call that ends well but without Final; CANCELLED when stopped.
   Attempt Quantize(const QuantizeJob& job, absl::Span<const absl::Span<const std::byte>> bytes,
                    const CallOptions& options, JobObserver* observer = nullptr);
+  // INTERNAL also unless the answer holds every candidate on every weight, in order.
+  Attempt Measure(const MeasureJob& job, absl::Span<const absl::Span<const std::byte>> bytes,
+                  const CallOptions& options, JobObserver* observer = nullptr);
   Attempt Dequantize(const DequantizeJob& job, absl::Span<const absl::Span<const std::byte>> bytes,
                      const CallOptions& options, JobObserver* observer = nullptr);
 

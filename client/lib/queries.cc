@@ -19,12 +19,8 @@ void SetDeadline(grpc::ClientContext* context, absl::Duration deadline) {
   context->set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
 }
 
-}  // namespace
-
-absl::StatusOr<JobEstimate> Estimate(const std::shared_ptr<grpc::Channel>& channel,
-                                     const QuantizeJob& job, absl::Duration deadline) {
-  v1::EstimateRequest request;
-  wire::Put(job, request.mutable_header());
+absl::StatusOr<JobEstimate> Ask(const std::shared_ptr<grpc::Channel>& channel,
+                                const v1::EstimateRequest& request, absl::Duration deadline) {
   v1::EstimateResponse response;
   grpc::ClientContext context;
   SetDeadline(&context, deadline);
@@ -40,6 +36,22 @@ absl::StatusOr<JobEstimate> Estimate(const std::shared_ptr<grpc::Channel>& chann
   estimate.budget_bytes = response.budget_bytes();
   QUANTD_ASSIGN_OR_RETURN(estimate.spec, wire::FromProto(response.spec()));
   return estimate;
+}
+
+}  // namespace
+
+absl::StatusOr<JobEstimate> Estimate(const std::shared_ptr<grpc::Channel>& channel,
+                                     const QuantizeJob& job, absl::Duration deadline) {
+  v1::EstimateRequest request;
+  wire::Put(job, request.mutable_header());
+  return Ask(channel, request, deadline);
+}
+
+absl::StatusOr<JobEstimate> Estimate(const std::shared_ptr<grpc::Channel>& channel,
+                                     const MeasureJob& job, absl::Duration deadline) {
+  v1::EstimateRequest request;
+  wire::Put(job, request.mutable_measure());
+  return Ask(channel, request, deadline);
 }
 
 absl::StatusOr<v1::GetCapabilitiesResponse> GetCapabilities(

@@ -27,6 +27,10 @@ absl::StatusOr<JobEstimate> Estimate(const std::shared_ptr<grpc::Channel>& chann
                                      const QuantizeJob& job,
                                      absl::Duration deadline = absl::Seconds(30));
 
+absl::StatusOr<JobEstimate> Estimate(const std::shared_ptr<grpc::Channel>& channel,
+                                     const MeasureJob& job,
+                                     absl::Duration deadline = absl::Seconds(30));
+
 absl::StatusOr<v1::GetCapabilitiesResponse> GetCapabilities(
     const std::shared_ptr<grpc::Channel>& channel, absl::Duration deadline = absl::Seconds(30));
 

@@ -45,6 +45,10 @@ absl::Status ResultCollector::Add(wire::ResponseFrame frame) {
     reports_.push_back(std::move(report->report));
     return absl::OkStatus();
   }
+  if (auto* candidate = std::get_if<wire::CandidateReportFrame>(&frame)) {
+    answer_.candidates.push_back(std::move(candidate->report));
+    return absl::OkStatus();
+  }
   answer_.final = std::move(std::get<wire::FinalFrame>(frame));
   final_ = true;
   return absl::OkStatus();

@@ -2,6 +2,7 @@
 #include "proto/wire/codec.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "proto/wire/codec_parts.h"
@@ -150,6 +151,11 @@ absl::Status ParsePriority(int priority, const FieldPath& path, int* out) {
   return Require(priority >= -kMaxPriority && priority <= kMaxPriority, path, priority, "-10..10");
 }
 
+absl::Status ParseTokens(int64_t tokens, const FieldPath& path, int64_t* out) {
+  *out = tokens;
+  return Require(tokens >= 0, path, tokens, "0..2^63-1");
+}
+
 }  // namespace
 
 absl::Status ParseDecl(const v1::TensorDecl& message, const FieldPath& path, TensorDecl* decl) {
@@ -191,13 +197,33 @@ absl::StatusOr<QuantizeJob> FromProto(const v1::QuantizeHeader& header) {
                                   v1::OnDegraded_IsValid, &job.policy.on_degraded));
   QUANTD_RETURN_IF_ERROR(ParseLayout(header.layout(), root.Field("layout"), &job.layout));
   QUANTD_RETURN_IF_ERROR(ParsePriority(header.priority(), root.Field("priority"), &job.priority));
-  QUANTD_RETURN_IF_ERROR(Require(header.calibration_tokens() >= 0, root.Field("calibration_tokens"),
-                                 header.calibration_tokens(), "0..2^63-1"));
-  job.calibration_tokens = header.calibration_tokens();
+  QUANTD_RETURN_IF_ERROR(ParseTokens(header.calibration_tokens(), root.Field("calibration_tokens"),
+                                     &job.calibration_tokens));
   QUANTD_RETURN_IF_ERROR(Require(header.checkpoint_seconds() <= kMaxCheckpointSeconds,
                                  root.Field("checkpoint_seconds"), header.checkpoint_seconds(),
                                  "0..2^31-1"));
   job.checkpoint_seconds = static_cast<int>(header.checkpoint_seconds());
+  return job;
+}
+
+absl::StatusOr<MeasureJob> FromProto(const v1::MeasureHeader& header) {
+  const FieldPath root;
+  MeasureJob job;
+  QUANTD_RETURN_IF_ERROR(CheckJobId(root.Field("job_id"), header.job_id()));
+  job.id = header.job_id();
+  QUANTD_RETURN_IF_ERROR(ParseDecls(header.tensors(), root, &job.tensors));
+  if (header.candidates_size() < 1 || header.candidates_size() > kMaxTensors) {
+    return Invalid(root.Field("candidates"),
+                   absl::StrCat(header.candidates_size(), " are not 1..", kMaxTensors));
+  }
+  for (int i = 0; i < header.candidates_size(); ++i) {
+    QUANTD_ASSIGN_OR_RETURN(Spec spec, ParseSpec(header.candidates(i), root.At("candidates", i)));
+    job.candidates.push_back(std::move(spec));
+  }
+  QUANTD_RETURN_IF_ERROR(ParseLayout(header.layout(), root.Field("layout"), &job.layout));
+  QUANTD_RETURN_IF_ERROR(ParsePriority(header.priority(), root.Field("priority"), &job.priority));
+  QUANTD_RETURN_IF_ERROR(ParseTokens(header.calibration_tokens(), root.Field("calibration_tokens"),
+                                     &job.calibration_tokens));
   return job;
 }
 
@@ -231,6 +257,17 @@ void Put(const QuantizeJob& job, v1::QuantizeHeader* header) {
   header->set_priority(job.priority);
   header->set_calibration_tokens(job.calibration_tokens);
   header->set_checkpoint_seconds(static_cast<uint32_t>(std::max(job.checkpoint_seconds, 0)));
+}
+
+void Put(const MeasureJob& job, v1::MeasureHeader* header) {
+  header->Clear();
+  header->set_job_id(job.id);
+  header->mutable_tensors()->Reserve(static_cast<int>(job.tensors.size()));
+  for (const TensorDecl& decl : job.tensors) PutDecl(decl, header->add_tensors());
+  for (const Spec& spec : job.candidates) Put(spec, header->add_candidates());
+  header->set_layout(LayoutToProto(job.layout));
+  header->set_priority(job.priority);
+  header->set_calibration_tokens(job.calibration_tokens);
 }
 
 void Put(const DequantizeJob& job, v1::DequantizeHeader* header) {

@@ -1,4 +1,4 @@
-// Frames: the oneofs of the four streams.
+// Frames: the oneofs of the streams.
 #include <cassert>
 #include <utility>
 
@@ -149,22 +149,32 @@ absl::StatusOr<RequestFrame> TakeRequest(Message* message) {
   return NoFrame("header, chunk, end");
 }
 
-// What both response streams have in common.
+// What all response streams have in common.
 template <typename Message>
-absl::StatusOr<ResponseFrame> TakeResponse(Message* message) {
+absl::StatusOr<ResponseFrame> TakeCommonResponse(Message* message, absl::string_view known) {
   switch (message->frame_case()) {
     case Message::kAccepted:
       return ParseAccepted(message->accepted());
     case Message::kProgress:
       return ParseProgress(message->progress());
+    case Message::kFinal:
+      return ParseFinal(message->final());
+    default:
+      return NoFrame(known);
+  }
+}
+
+// And those that deliver tensors.
+template <typename Message>
+absl::StatusOr<ResponseFrame> TakeResponse(Message* message) {
+  switch (message->frame_case()) {
     case Message::kTensor:
       return ParseResultTensor(message->tensor());
     case Message::kChunk:
       return ResponseFrame(TakeChunk(message->mutable_chunk()));
-    case Message::kFinal:
-      return ParseFinal(message->final());
     default:
-      return NoFrame("accepted, progress, tensor, chunk, tensor_report, final, state");
+      return TakeCommonResponse(message,
+                                "accepted, progress, tensor, chunk, tensor_report, final, state");
   }
 }
 
@@ -182,23 +192,32 @@ void PutRequest(RequestFrame frame, Message* message) {
   }
 }
 
-// False for the frames that only one of the two streams has.
+// False for frames that not all streams have.
+template <typename Message>
+bool PutCommonResponse(const ResponseFrame& frame, Message* message) {
+  if (const auto* accepted = std::get_if<AcceptedFrame>(&frame)) {
+    PutAccepted(*accepted, message->mutable_accepted());
+  } else if (const auto* progress = std::get_if<ProgressFrame>(&frame)) {
+    PutProgress(*progress, message->mutable_progress());
+  } else if (const auto* final_frame = std::get_if<FinalFrame>(&frame)) {
+    PutFinal(*final_frame, message->mutable_final());
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// False for frames that not all streams that deliver tensors have.
 template <typename Message>
 bool PutResponse(ResponseFrame* frame, Message* message) {
   if (auto* chunk = std::get_if<ChunkFrame>(frame)) {
     PutChunk(std::move(*chunk), message->mutable_chunk());
-  } else if (auto* accepted = std::get_if<AcceptedFrame>(frame)) {
-    PutAccepted(*accepted, message->mutable_accepted());
-  } else if (auto* progress = std::get_if<ProgressFrame>(frame)) {
-    PutProgress(*progress, message->mutable_progress());
   } else if (auto* tensor = std::get_if<ResultTensorFrame>(frame)) {
     message->mutable_tensor()->set_index(tensor->index);
     message->mutable_tensor()->set_weight(tensor->weight);
     PutDecl(tensor->decl, message->mutable_tensor()->mutable_decl());
-  } else if (auto* final_frame = std::get_if<FinalFrame>(frame)) {
-    PutFinal(*final_frame, message->mutable_final());
   } else {
-    return false;
+    return PutCommonResponse(*frame, message);
   }
   return true;
 }
@@ -208,6 +227,8 @@ bool PutResponse(ResponseFrame* frame, Message* message) {
 absl::StatusOr<RequestFrame> TakeFrame(v1::QuantizeRequest* message) {
   return TakeRequest(message);
 }
+
+absl::StatusOr<RequestFrame> TakeFrame(v1::MeasureRequest* message) { return TakeRequest(message); }
 
 absl::StatusOr<RequestFrame> TakeFrame(v1::DequantizeRequest* message) {
   return TakeRequest(message);
@@ -224,12 +245,31 @@ absl::StatusOr<ResponseFrame> TakeFrame(v1::QuantizeResponse* message) {
   return ResponseFrame(std::move(frame));
 }
 
+absl::StatusOr<ResponseFrame> TakeFrame(v1::MeasureResponse* message) {
+  if (message->frame_case() != v1::MeasureResponse::kCandidateReport) {
+    return TakeCommonResponse(message, "accepted, progress, candidate_report, final");
+  }
+  const FieldPath path("candidate_report");
+  const v1::CandidateReport& from = message->candidate_report();
+  CandidateReportFrame frame;
+  QUANTD_RETURN_IF_ERROR(Require(from.candidate() < kMaxTensors, path.Field("candidate"),
+                                 from.candidate(), "0..4095"));
+  frame.report.candidate = static_cast<int>(from.candidate());
+  QUANTD_RETURN_IF_ERROR(
+      ParseTensorReport(from.report(), path.Field("report"), &frame.report.report));
+  return ResponseFrame(std::move(frame));
+}
+
 absl::StatusOr<ResponseFrame> TakeFrame(v1::DequantizeResponse* message) {
   return TakeResponse(message);
 }
 
 void PutFrame(RequestFrame frame, v1::QuantizeRequest* message) {
   PutRequest<QuantizeJob>(std::move(frame), message);
+}
+
+void PutFrame(RequestFrame frame, v1::MeasureRequest* message) {
+  PutRequest<MeasureJob>(std::move(frame), message);
 }
 
 void PutFrame(RequestFrame frame, v1::DequantizeRequest* message) {
@@ -243,6 +283,13 @@ void PutFrame(ResponseFrame frame, v1::QuantizeResponse* message) {
     return;
   }
   PutTensorReport(std::get<TensorReportFrame>(frame).report, message->mutable_tensor_report());
+}
+
+void PutFrame(ResponseFrame frame, v1::MeasureResponse* message) {
+  if (PutCommonResponse(frame, message)) return;
+  const CandidateReport& report = std::get<CandidateReportFrame>(frame).report;
+  message->mutable_candidate_report()->set_candidate(static_cast<uint32_t>(report.candidate));
+  PutTensorReport(report.report, message->mutable_candidate_report()->mutable_report());
 }
 
 void PutFrame(ResponseFrame frame, v1::DequantizeResponse* message) {

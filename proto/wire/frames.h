@@ -29,7 +29,7 @@ struct ChunkFrame {
 struct EndFrame {};
 
 // client -> server
-using RequestFrame = std::variant<QuantizeJob, DequantizeJob, ChunkFrame, EndFrame>;
+using RequestFrame = std::variant<QuantizeJob, MeasureJob, DequantizeJob, ChunkFrame, EndFrame>;
 
 struct AcceptedFrame {
   std::string job_id;
@@ -69,6 +69,10 @@ struct TensorReportFrame {
   TensorReport report;
 };
 
+struct CandidateReportFrame {
+  CandidateReport report;
+};
+
 struct FinalFrame {
   Outcome outcome = Outcome::kUnspecified;
   JobReport report;
@@ -76,7 +80,8 @@ struct FinalFrame {
 };
 
 // server -> client
-using ResponseFrame = std::variant<AcceptedFrame, ProgressFrame, ResultTensorFrame, ChunkFrame,
-                                   TensorReportFrame, FinalFrame, JobStateFrame>;
+using ResponseFrame =
+    std::variant<AcceptedFrame, ProgressFrame, ResultTensorFrame, ChunkFrame, TensorReportFrame,
+                 CandidateReportFrame, FinalFrame, JobStateFrame>;
 
 }  // namespace quantd::wire

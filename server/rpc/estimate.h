@@ -8,7 +8,7 @@
 
 namespace quantd {
 
-// The same checks, and so the same errors, as a Quantize call with this header.
+// The same checks, and so the same errors, as a Quantize or Measure call with this header.
 absl::Status Estimate(const v1::EstimateRequest& request, const JobFactory& create_job,
                       const Admission& admission, v1::EstimateResponse* response);
 

@@ -1,6 +1,9 @@
 // quantd.v1.QuantizationService on gRPC's callback API.
 #pragma once
 
+#include <functional>
+
+#include "absl/status/status.h"
 #include "quantd/v1/quantization_service.grpc.pb.h"
 #include "server/admission/admission.h"
 #include "server/rpc/capabilities.h"
@@ -8,23 +11,28 @@
 
 namespace quantd {
 
-// Thread-safe. Methods return at once: streams belong to sessions, Estimate runs in the ingest
-// pool.
+// Thread-safe. Methods return at once: streams belong to sessions, Estimate and Plan run in the
+// ingest pool.
 class RpcService final : public v1::QuantizationService::CallbackService {
  public:
   struct Deps {
     SessionRegistry* sessions = nullptr;  // all outlive the service and its calls
     const Admission* admission = nullptr;
     JobFactory create_job;
-    SubmitFn submit;  // for Estimate
+    SubmitFn submit;  // for Estimate and Plan
     ServerFacts facts;
   };
   explicit RpcService(Deps deps);
 
   grpc::ServerBidiReactor<v1::QuantizeRequest, v1::QuantizeResponse>* Quantize(
       grpc::CallbackServerContext* context) override;
+  grpc::ServerBidiReactor<v1::MeasureRequest, v1::MeasureResponse>* Measure(
+      grpc::CallbackServerContext* context) override;
   grpc::ServerBidiReactor<v1::DequantizeRequest, v1::DequantizeResponse>* Dequantize(
       grpc::CallbackServerContext* context) override;
+  grpc::ServerUnaryReactor* Plan(grpc::CallbackServerContext* context,
+                                 const v1::PlanRequest* request,
+                                 v1::PlanResponse* response) override;
   grpc::ServerUnaryReactor* Estimate(grpc::CallbackServerContext* context,
                                      const v1::EstimateRequest* request,
                                      v1::EstimateResponse* response) override;
@@ -33,6 +41,10 @@ class RpcService final : public v1::QuantizationService::CallbackService {
                                             v1::GetCapabilitiesResponse* response) override;
 
  private:
+  // Answers a unary call later, from the pool.
+  grpc::ServerUnaryReactor* Later(grpc::CallbackServerContext* context, const char* what,
+                                  std::function<absl::Status()> answer);
+
   const Deps deps_;
   const v1::GetCapabilitiesResponse capabilities_;
 };

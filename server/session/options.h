@@ -19,7 +19,7 @@
 
 namespace quantd {
 
-using JobHeader = std::variant<QuantizeJob, DequantizeJob>;
+using JobHeader = std::variant<QuantizeJob, MeasureJob, DequantizeJob>;
 
 // Validates the header and makes the job, without memory for its tensors.
 using JobFactory = std::function<absl::StatusOr<std::unique_ptr<Job>>(JobHeader header)>;

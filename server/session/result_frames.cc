@@ -12,6 +12,9 @@ ResultFrames::ResultFrames(JobResult result, Role role, std::string build_id, ui
 
 std::optional<wire::ResponseFrame> ResultFrames::Next() {
   if (std::optional<wire::ResponseFrame> frame = NextOfTensors()) return frame;
+  if (candidate_ < result_.candidates.size()) {
+    return wire::CandidateReportFrame{std::move(result_.candidates[candidate_++])};
+  }
   if (final_sent_) return std::nullopt;
   final_sent_ = true;
   wire::FinalFrame final;

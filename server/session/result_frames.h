@@ -11,8 +11,8 @@
 
 namespace quantd {
 
-// Per weight: (tensor, chunk*)*, its report if there is one; then final. A tensor's bytes are freed
-// once its last chunk was cut. Not thread-safe.
+// Per weight: (tensor, chunk*)*, its report if there is one; reports of candidates; then final. A
+// tensor's bytes are freed once its last chunk was cut. Not thread-safe.
 class ResultFrames {
  public:
   // `role` of the delivered tensors: kPacked, or kWeight for Dequantize. chunk_bytes >= 1.
@@ -28,8 +28,9 @@ class ResultFrames {
   Role role_;
   std::string build_id_;
   uint64_t chunk_bytes_;
-  size_t output_ = 0;  // next output to announce
-  size_t report_ = 0;  // next report to send
+  size_t output_ = 0;     // next output to announce
+  size_t report_ = 0;     // next report to send
+  size_t candidate_ = 0;  // next report of a candidate to send
   std::optional<wire::Chunker> chunker_;
   bool final_sent_ = false;
 };

@@ -2,6 +2,7 @@
 #include "server/session/session.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -76,6 +77,8 @@ bool Session::OnFrame(absl::StatusOr<wire::RequestFrame> frame) {
       TakeChunk(std::move(*chunk), now);
     } else if (auto* quantize = std::get_if<QuantizeJob>(&*frame)) {
       TakeHeader(std::move(*quantize), now, &fx);
+    } else if (auto* measure = std::get_if<MeasureJob>(&*frame)) {
+      TakeHeader(std::move(*measure), now, &fx);
     } else if (auto* dequantize = std::get_if<DequantizeJob>(&*frame)) {
       TakeHeader(std::move(*dequantize), now, &fx);
     } else {
@@ -203,20 +206,19 @@ absl::Status Session::Gone(absl::Time now) const {
 }
 
 void Session::TakeHeader(JobHeader header, absl::Time now, Effects* fx) {
+  std::tie(job_id_, layout_, priority_) = std::visit(
+      [](const auto& job) { return std::tuple(job.id, job.layout, job.priority); }, header);
   if (const auto* quantize = std::get_if<QuantizeJob>(&header)) {
-    job_id_ = quantize->id;
-    layout_ = quantize->layout;
+    rpc_ = "Quantize";
     method_ = quantize->spec.method;
-    priority_ = quantize->priority;
     state_interval_ = absl::Seconds(quantize->checkpoint_seconds);
-    quantize_ = true;
+  } else if (std::holds_alternative<MeasureJob>(header)) {
+    rpc_ = "Measure";
+    method_ = "measure";
   } else {
-    const auto& dequantize = std::get<DequantizeJob>(header);
-    job_id_ = dequantize.id;
-    layout_ = dequantize.layout;
+    rpc_ = "Dequantize";
     method_ = "dequantize";
-    priority_ = dequantize.priority;
-    quantize_ = false;
+    result_role_ = Role::kWeight;
   }
   has_header_ = true;
   header_ = std::move(header);

@@ -213,7 +213,8 @@ class Session : public std::enable_shared_from_this<Session>,
   std::string job_id_ ABSL_GUARDED_BY(mutex_);
   std::string layout_ ABSL_GUARDED_BY(mutex_);
   std::string method_ ABSL_GUARDED_BY(mutex_);
-  bool quantize_ ABSL_GUARDED_BY(mutex_) = true;
+  std::string rpc_ ABSL_GUARDED_BY(mutex_) = "Quantize";
+  Role result_role_ ABSL_GUARDED_BY(mutex_) = Role::kPacked;
   int priority_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Duration state_interval_ ABSL_GUARDED_BY(mutex_);  // zero: no states are wanted
   bool has_header_ ABSL_GUARDED_BY(mutex_) = false;  // the call counts as a job, also when refused

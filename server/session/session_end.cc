@@ -49,7 +49,7 @@ void Session::ReleaseIfIdle(Effects* fx) {
 JobEvent Session::MakeEvent() {
   JobEvent event;
   event.job_id = job_id_;
-  event.rpc = quantize_ ? "Quantize" : "Dequantize";
+  event.rpc = rpc_;
   event.method = method_;
   event.layout = layout_;
   event.trace_parent = info_.trace_parent;

@@ -80,8 +80,7 @@ void Session::TakeResult(JobResult result, absl::Time now, Effects* fx) {
   seconds.total = absl::ToDoubleSeconds(now - header_at_);
   result.report.predicted_peak_bytes = cost_.peak_bytes;
   report_ = result.report;
-  results_.emplace(std::move(result), quantize_ ? Role::kPacked : Role::kWeight, deps_->build_id,
-                   options_.chunk_bytes);
+  results_.emplace(std::move(result), result_role_, deps_->build_id, options_.chunk_bytes);
   progress_.reset();  // the results speak for themselves
   fx->states = states_.Take();
   next_state_at_.store(kNever, std::memory_order_relaxed);

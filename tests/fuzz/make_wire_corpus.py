@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the fuzz targets `assembler` and `spec`; run from the repository root.
+"""Writes the seeds of the fuzz targets `assembler`, `spec` and `plan`; run from the repository root.
 
 Needs protoc. The seeds are committed; run it again when a proto or an input format changes.
 """
@@ -132,8 +132,9 @@ REPORT = """{
   outlier_share: 0.01 drift_error: -0.5 notes: "2 of 64 columns kept F16"
 }"""
 
-QUANTIZE, DEQUANTIZE, RESPONSE, REQUEST = range(4)
-TYPES = ["QuantizeHeader", "DequantizeHeader", "QuantizeResponse", "QuantizeRequest"]
+QUANTIZE, DEQUANTIZE, RESPONSE, REQUEST, MEASURE, MEASURED = range(6)
+TYPES = ["QuantizeHeader", "DequantizeHeader", "QuantizeResponse", "QuantizeRequest", "MeasureHeader",
+         "MeasureResponse"]
 
 
 def quantize(body):
@@ -176,14 +177,75 @@ SPEC = {
               'build_id: "x" }'),
     "chunk": (REQUEST, 'chunk { tensor: 1 offset: 2 data: "abc" crc32c: 4 }'),
     "end": (REQUEST, "end {}"),
+    "measure": (
+        MEASURE,
+        f'job_id: "m" {WEIGHT} {HESSIAN} layout: LAYOUT_PLAIN priority: 3 calibration_tokens: 9 '
+        "candidates { rtn {} levels { bits: 3 } } candidates { gptq {} } candidates { nvfp4 {} } "
+        + FULL_GPTQ.replace("spec {", "candidates {", 1)),
+    "measure_bits_9": (MEASURE, f'job_id: "m" {WEIGHT} layout: LAYOUT_PLAIN candidates {{ rtn {{}} }} '
+                                "candidates { rtn {} levels { bits: 9 } }"),
+    "measure_nothing": (MEASURE, f'job_id: "m" {WEIGHT} layout: LAYOUT_PLAIN'),
+    "candidate_report": (MEASURED, f"candidate_report {{ candidate: 3 report {REPORT} }}"),
+    "candidate_4096": (MEASURED, f"candidate_report {{ candidate: 4096 report {REPORT} }}"),
+    "measured_final": (MEASURED, 'final { outcome: OUTCOME_OK report { seconds { total: 2 } } build_id: "x" }'),
 }
 
 
-def encode(kind, text):
-    command = ["protoc", f"--encode=quantd.v1.{TYPES[kind]}", "-Iproto",
+def layer(name, parameters, *options, more=""):
+    """Options are (candidate, bytes, error, block)."""
+    each = " ".join(f"options {{ candidate: {c} bytes: {b} error: {e} block: {k} }}" for c, b, e, k in options)
+    return f'layers {{ name: "{name}" parameters: {parameters} {more} {each} }}'
+
+
+def four_layers(more=""):
+    names = [("l.0.q", 4096), ("l.0.k", 1024), ("l.0.v", 1024), ("l.0.up", 12288)]
+    return 'candidates: "int4" candidates: "int3" candidates: "int8" ' + " ".join(
+        layer(name, n, (0, n // 2 + n // 64, 0.01 + i / 300, 128), (1, 3 * n // 8 + n // 64, 0.05 + i / 90, 128),
+              (2, n + n // 32, 0.0004, 64), (-1, 2 * n, 0, 0), more=more)
+        for i, (name, n) in enumerate(names))
+
+
+LAW = ("law { c: 0.00103 a: 4.955 gamma_n: 0.512 gamma_b: 0.425 residual: 0.2 billions { least: 0.5 most: 7 } "
+       "low_share { least: 0.3 most: 1 } block { least: 16 most: 512 } }")
+SAME = "same { layers: 0 layers: 1 } same { layers: 2 layers: 1 }"
+
+PLAN = {
+    "budget": f"allocation {{ {four_layers()} max_bytes: 10000 }}",
+    "budget_with_sets": f"allocation {{ {four_layers('sensitivity: 2.5')} {SAME} max_bytes: 10000 }}",
+    "budget_too_small": f"allocation {{ {four_layers()} max_bytes: 100 }}",
+    "error": f"allocation {{ {four_layers()} max_error: 0.02 }}",
+    "error_below_all": f"allocation {{ {layer('a', 9, (-1, 18, 0.5, 0))} max_error: 0.25 }}",
+    "low_share": f"allocation {{ {four_layers()} {SAME} low_share: 0.8 }}",
+    "low_share_out_of_reach": f'allocation {{ candidates: "x" {layer("a", 9, (0, 5, 0.5, 3))} low_share: 0.5 }}',
+    "draws": f"allocation {{ {four_layers()} low_share: 0.6 random_search {{ trials: 9 seed: 4294967295 }} }}",
+    "draws_with_losses": f"allocation {{ {four_layers()} {SAME} low_share: 0.6 "
+                         "random_search { trials: 3 candidate: 1 blocks { layers: 0 layers: 3 } "
+                         "losses: 0.5 losses: 0.25 losses: inf } }",
+    "no_sensitivity": f"allocation {{ {four_layers('sensitivity: 0')} max_bytes: 12000 }}",
+    "largest_numbers": 'allocation { candidates: "x" '
+                       + layer("a", 2**52, (0, 2**52, 1e308, 2**53 - 1), more="sensitivity: 1e308") + " "
+                       + layer("b", 1, (0, 1, 5e-324, 1), (-1, 2, 1e308, 0), more="sensitivity: 5e-324")
+                       + " max_bytes: 18446744073709551615 }",
+    "largest_block": f'allocation {{ candidates: "x" {layer("a", 9, (0, 5, 0.5, 2**63 - 1))} max_bytes: 9 }}',
+    "nan_error": f'allocation {{ candidates: "x" {layer("a", 9, (0, 5, "nan", 3))} max_bytes: 9 }}',
+    "no_layers": "allocation { max_bytes: 1 }",
+    "law_delta": f"law {{ {LAW} billions: 7 low_share: 0.9 block: 16 }}",
+    "law_low_share": f"law {{ {LAW} billions: 100 block: 128 delta: 0.05 }}",
+    "law_block": f"law {{ {LAW} billions: 7 low_share: 0.9 delta: 0.2 }}",
+    "law_billions": f"law {{ {LAW} low_share: 0.5 block: 32 delta: 0.02 }}",
+    "law_residual_1000": "law { %s billions: 7 low_share: 0 block: 16 }" % LAW.replace("0.2", "1000"),
+    "law_two_gaps": f"law {{ {LAW} low_share: 0.5 }}",
+}
+
+
+def encoded(message, text):
+    command = ["protoc", f"--encode=quantd.v1.{message}", "-Iproto",
                "quantd/v1/quantization_service.proto"]
-    body = subprocess.run(command, input=text.encode(), stdout=subprocess.PIPE, check=True).stdout
-    return bytes([kind]) + body
+    return subprocess.run(command, input=text.encode(), stdout=subprocess.PIPE, check=True).stdout
+
+
+def encode(kind, text):
+    return bytes([kind]) + encoded(TYPES[kind], text)
 
 
 def write(target, seeds):
@@ -195,3 +257,4 @@ def write(target, seeds):
 
 write("assembler", ASSEMBLER)
 write("spec", {name: encode(kind, text) for name, (kind, text) in SPEC.items()})
+write("plan", {name: encoded("PlanRequest", text) for name, text in PLAN.items()})

@@ -34,6 +34,14 @@ void CheckNeeds(const QuantizeJob& job) {
   }
 }
 
+void CheckNeeds(const MeasureJob& job) {
+  Check(!job.candidates.empty());
+  for (const Spec& spec : job.candidates) {
+    const absl::Status status = CheckSpec(spec);
+    if (!status.ok()) Check(status.code() == absl::StatusCode::kInvalidArgument);
+  }
+}
+
 void CheckNeeds(const DequantizeJob& job) {
   for (const PackedWeight& weight : job.weights) CheckAxes(weight.spec).IgnoreError();
 }
@@ -83,7 +91,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace quantd;  // NOLINT: the entry point has a name of its own
   if (size == 0) return 0;
   const int rest = static_cast<int>(size - 1);
-  switch (data[0] % 4) {
+  switch (data[0] % 6) {
     case 0:
       wire::CheckHeader<v1::QuantizeHeader>(data + 1, rest);
       break;
@@ -95,6 +103,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 3:
       wire::CheckFrame<v1::QuantizeRequest>(data + 1, rest);
+      break;
+    case 4:
+      wire::CheckHeader<v1::MeasureHeader>(data + 1, rest);
+      break;
+    case 5:
+      wire::CheckFrame<v1::MeasureResponse>(data + 1, rest);
       break;
   }
   return 0;

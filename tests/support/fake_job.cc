@@ -11,7 +11,7 @@ namespace {
 class FakeJob : public Job {
  public:
   explicit FakeJob(FakeJobPlan* plan) : plan_(plan) {
-    spec_.method = "rtn";
+    spec_.method = plan_->method;
     ++plan_->live;
   }
   ~FakeJob() override { --plan_->live; }
@@ -59,7 +59,8 @@ std::unique_ptr<FakeJobPlan> MakePlan(uint64_t input_bytes, uint64_t peak_bytes)
 }
 
 JobFactory FactoryOf(FakeJobPlan* plan) {
-  return [plan](JobHeader) -> absl::StatusOr<std::unique_ptr<Job>> {
+  return [plan](const JobHeader& header) -> absl::StatusOr<std::unique_ptr<Job>> {
+    if (plan->on_header) plan->on_header(header);
     QUANTD_RETURN_IF_ERROR(plan->create);
     return std::make_unique<FakeJob>(plan);
   };
@@ -81,6 +82,19 @@ JobResult ResultOf(uint64_t bytes, int weights) {
     report.name = absl::StrCat("w", w);
     report.outcome = Outcome::kOk;
     result.report.tensors.push_back(std::move(report));
+  }
+  return result;
+}
+
+JobResult MeasuredOf(int weights, int candidates) {
+  JobResult result;
+  for (int w = 0; w < weights; ++w) {
+    for (int c = 0; c < candidates; ++c) {
+      CandidateReport& of = result.candidates.emplace_back();
+      of.candidate = c;
+      of.report.name = absl::StrCat("w", w);
+      of.report.outcome = Outcome::kOk;
+    }
   }
   return result;
 }

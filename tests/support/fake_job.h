@@ -19,6 +19,8 @@ namespace quantd::testing {
 struct FakeJobPlan {
   Cost cost;
   std::vector<TensorDecl> inputs;
+  std::string method = "rtn";
+  std::function<void(const JobHeader&)> on_header;  // may be empty
   absl::Status create;
   absl::Status begin;
   absl::Status write;
@@ -35,10 +37,13 @@ struct FakeJobPlan {
 // One weight of `input_bytes` U8 elements, predicted peak `peak_bytes`, 10 s of work.
 std::unique_ptr<FakeJobPlan> MakePlan(uint64_t input_bytes, uint64_t peak_bytes);
 
-// Makes FakeJobs of this plan whatever the header says.
+// Makes FakeJobs of this plan whatever the header, which on_header is shown, says.
 JobFactory FactoryOf(FakeJobPlan* plan);
 
 // `bytes` of tensor `weight` and its report, all OK.
 JobResult ResultOf(uint64_t bytes, int weights = 1);
+
+// As Measure's: "w0" under all candidates, then "w1"; all OK.
+JobResult MeasuredOf(int weights, int candidates);
 
 }  // namespace quantd::testing

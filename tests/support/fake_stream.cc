@@ -23,6 +23,14 @@ wire::ChunkFrame Chunk(uint64_t offset, uint64_t bytes, uint32_t tensor) {
   return chunk;
 }
 
+char LetterOf(const wire::ResponseFrame& frame) { return "APTcRMFS"[frame.index()]; }
+
+std::string LettersOf(const std::vector<wire::ResponseFrame>& frames) {
+  std::string letters;
+  for (const wire::ResponseFrame& frame : frames) letters += LetterOf(frame);
+  return letters;
+}
+
 std::shared_ptr<FakeStream> FakeStream::Open(SessionRegistry* registry, CallInfo info,
                                              Reader reader) {
   auto stream = std::make_shared<FakeStream>();

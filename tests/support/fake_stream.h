@@ -22,6 +22,11 @@ namespace quantd::testing {
 QuantizeJob HeaderFrame(const std::string& id = "job-1", int priority = 0);
 wire::ChunkFrame Chunk(uint64_t offset, uint64_t bytes, uint32_t tensor = 0);
 
+// "A" accepted, "P" progress, "T" tensor, "c" chunk, "R" report, "M" measured candidate, "F" final,
+// "S" state.
+char LetterOf(const wire::ResponseFrame& frame);
+std::string LettersOf(const std::vector<wire::ResponseFrame>& frames);
+
 // Thread-safe. The reader takes what is ready at once and acknowledges it, unless told to stall.
 class FakeStream : public std::enable_shared_from_this<FakeStream> {
  public:

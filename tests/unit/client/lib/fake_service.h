@@ -24,12 +24,26 @@ inline absl::Span<const std::byte> BytesOf(const std::string& text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 
-// What arrived in one Quantize call.
-struct SeenRequest {
-  v1::QuantizeHeader header;
+// What arrived in one call.
+template <typename Header>
+struct SeenRequestOf {
+  Header header;
   std::map<uint32_t, std::string> tensors;
   bool end = false;
 };
+using SeenRequest = SeenRequestOf<v1::QuantizeHeader>;
+using SeenMeasure = SeenRequestOf<v1::MeasureHeader>;
+
+template <typename Header, typename Stream, typename Request>
+SeenRequestOf<Header> ReadRequest(Stream* stream, Request message) {
+  SeenRequestOf<Header> seen;
+  while (stream->Read(&message)) {
+    if (message.has_header()) seen.header = message.header();
+    if (message.has_chunk()) seen.tensors[message.chunk().tensor()] += message.chunk().data();
+    if (message.has_end()) seen.end = true;
+  }
+  return seen;
+}
 
 class FakeService : public v1::QuantizationService::Service {
  public:
@@ -38,11 +52,14 @@ class FakeService : public v1::QuantizationService::Service {
   using Script =
       std::function<grpc::Status(int call, const SeenRequest&, grpc::ServerContext*, Stream*)>;
 
-  explicit FakeService(Script script) : script_(std::move(script)) {
-    grpc::ServerBuilder builder;
-    builder.RegisterService(this);
-    server_ = builder.BuildAndStart();
-  }
+  using MeasureStream = grpc::ServerReaderWriter<v1::MeasureResponse, v1::MeasureRequest>;
+  using MeasureScript = std::function<grpc::Status(const SeenMeasure&, MeasureStream*)>;
+  using EstimateScript =
+      std::function<grpc::Status(const v1::EstimateRequest&, v1::EstimateResponse*)>;
+
+  explicit FakeService(Script script) : script_(std::move(script)) { Start(); }
+  explicit FakeService(MeasureScript script) : measure_script_(std::move(script)) { Start(); }
+  explicit FakeService(EstimateScript script) : estimate_script_(std::move(script)) { Start(); }
   ~FakeService() override { server_->Shutdown(); }
 
   std::unique_ptr<Connection> Connect() {
@@ -53,20 +70,35 @@ class FakeService : public v1::QuantizationService::Service {
 
   grpc::Status Quantize(grpc::ServerContext* context, Stream* stream) override {
     const int call = ++calls_;
-    SeenRequest seen;
-    v1::QuantizeRequest message;
-    while (stream->Read(&message)) {
-      if (message.has_header()) seen.header = message.header();
-      if (message.has_chunk()) seen.tensors[message.chunk().tensor()] += message.chunk().data();
-      if (message.has_end()) seen.end = true;
-    }
+    const auto seen = ReadRequest<v1::QuantizeHeader>(stream, v1::QuantizeRequest());
     // Cancelled on the way: there is nothing to answer to.
     if (!seen.end) return grpc::Status(grpc::StatusCode::CANCELLED, "half a request");
     return script_(call, seen, context, stream);
   }
 
+  grpc::Status Measure(grpc::ServerContext*, MeasureStream* stream) override {
+    ++calls_;
+    const auto seen = ReadRequest<v1::MeasureHeader>(stream, v1::MeasureRequest());
+    if (!seen.end) return grpc::Status(grpc::StatusCode::CANCELLED, "half a request");
+    return measure_script_(seen, stream);
+  }
+
+  grpc::Status Estimate(grpc::ServerContext*, const v1::EstimateRequest* request,
+                        v1::EstimateResponse* response) override {
+    ++calls_;
+    return estimate_script_(*request, response);
+  }
+
  private:
+  void Start() {
+    grpc::ServerBuilder builder;
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+  }
+
   Script script_;
+  MeasureScript measure_script_;
+  EstimateScript estimate_script_;
   std::atomic<int> calls_{0};
   std::unique_ptr<grpc::Server> server_;
 };

@@ -302,6 +302,12 @@ TEST(CodecErrors, CheckpointSecondsFitAnInt) {
 TEST(CodecErrors, MissingFrames) {
   v1::QuantizeRequest request;
   EXPECT_THAT(std::string(TakeFrame(&request).status().message()), StartsWith("frame: missing"));
+  v1::MeasureRequest measure;
+  EXPECT_THAT(std::string(TakeFrame(&measure).status().message()), StartsWith("frame: missing"));
+  v1::MeasureResponse measured;
+  const absl::Status nothing = TakeFrame(&measured).status();
+  EXPECT_EQ(nothing.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(nothing.message()), HasSubstr("candidate_report"));
   v1::DequantizeRequest back;
   EXPECT_EQ(TakeFrame(&back).status().code(), absl::StatusCode::kInvalidArgument);
   v1::QuantizeResponse response;

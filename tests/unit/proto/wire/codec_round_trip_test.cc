@@ -6,6 +6,7 @@
 #include "gtest/gtest.h"
 #include "proto/wire/chunker.h"
 #include "proto/wire/codec.h"
+#include "proto/wire/field_path.h"
 #include "tests/unit/proto/wire/equality.h"
 #include "tests/unit/proto/wire/samples.h"
 #include "workers/core/spec_fields.h"
@@ -32,10 +33,17 @@ void ExpectRoundTrip(const Frame& frame) {
   EXPECT_TRUE(std::get<Frame>(*arrived) == frame);
 }
 
+// The streams that deliver tensors.
 template <typename Frame>
 void ExpectBothResponsesCarry(const Frame& frame) {
   ExpectRoundTrip<v1::QuantizeResponse, ResponseFrame>(frame);
   ExpectRoundTrip<v1::DequantizeResponse, ResponseFrame>(frame);
+}
+
+template <typename Frame>
+void ExpectEveryResponseCarries(const Frame& frame) {
+  ExpectBothResponsesCarry(frame);
+  ExpectRoundTrip<v1::MeasureResponse, ResponseFrame>(frame);
 }
 
 Spec RoundTrip(const Spec& spec) {
@@ -50,6 +58,10 @@ TEST(CodecRoundTrip, QuantizeJob) {
   ExpectRoundTrip<v1::QuantizeRequest, RequestFrame>(SampleQuantizeJob());
 }
 
+TEST(CodecRoundTrip, MeasureJob) {
+  ExpectRoundTrip<v1::MeasureRequest, RequestFrame>(SampleMeasureJob());
+}
+
 TEST(CodecRoundTrip, DequantizeJob) {
   ExpectRoundTrip<v1::DequantizeRequest, RequestFrame>(SampleDequantizeJob());
 }
@@ -57,20 +69,26 @@ TEST(CodecRoundTrip, DequantizeJob) {
 TEST(CodecRoundTrip, ChunkAndEnd) {
   const ChunkFrame chunk{7, uint64_t{1} << 40, std::string("\0\xFFx", 3), 0xDEADBEEF};
   ExpectRoundTrip<v1::QuantizeRequest, RequestFrame>(chunk);
+  ExpectRoundTrip<v1::MeasureRequest, RequestFrame>(chunk);
   ExpectRoundTrip<v1::DequantizeRequest, RequestFrame>(chunk);
   ExpectBothResponsesCarry(chunk);
   ExpectRoundTrip<v1::QuantizeRequest, RequestFrame>(EndFrame{});
+  ExpectRoundTrip<v1::MeasureRequest, RequestFrame>(EndFrame{});
   ExpectRoundTrip<v1::DequantizeRequest, RequestFrame>(EndFrame{});
 }
 
 TEST(CodecRoundTrip, Responses) {
-  ExpectBothResponsesCarry(AcceptedFrame{"job", uint64_t{1} << 50, 1.5, 3, SampleGptqSpec()});
-  ExpectBothResponsesCarry(ProgressFrame{Phase::kSolving, 0.25, 12.5, std::nullopt});
-  ExpectBothResponsesCarry(ProgressFrame{Phase::kSolving, 0.25, 12.5, {{3, 17, 0.0181}}});
-  ExpectBothResponsesCarry(ProgressFrame{Phase::kSolving, 0.25, 12.5, {{0, 0, 0}}});
+  ExpectEveryResponseCarries(AcceptedFrame{"job", uint64_t{1} << 50, 1.5, 3, SampleGptqSpec()});
+  ExpectEveryResponseCarries(ProgressFrame{Phase::kSolving, 0.25, 12.5, std::nullopt});
+  ExpectEveryResponseCarries(ProgressFrame{Phase::kSolving, 0.25, 12.5, {{3, 17, 0.0181}}});
+  ExpectEveryResponseCarries(ProgressFrame{Phase::kSolving, 0.25, 12.5, {{0, 0, 0}}});
   ExpectBothResponsesCarry(ResultTensorFrame{4, 2, SampleDecl("a.qweight", Role::kPacked)});
-  ExpectBothResponsesCarry(SampleFinal());
+  ExpectEveryResponseCarries(SampleFinal());
   ExpectRoundTrip<v1::QuantizeResponse, ResponseFrame>(TensorReportFrame{SampleReport("a.weight")});
+  for (const int candidate : {0, 1, kMaxTensors - 1}) {
+    ExpectRoundTrip<v1::MeasureResponse, ResponseFrame>(
+        CandidateReportFrame{{candidate, SampleReport("a.weight")}});
+  }
   ExpectRoundTrip<v1::QuantizeResponse, ResponseFrame>(
       JobStateFrame{uint64_t{1} << 41, uint64_t{1} << 40, std::string("\0\xFFx", 3), 0xDEADBEEF});
 }
@@ -313,6 +331,21 @@ TEST(CodecFrames, AMessageCanBeUsedAgain) {
   PutFrame(ResponseFrame(tensor), &message);
   PutFrame(ResponseFrame(tensor), &message);
   EXPECT_TRUE(std::get<ResultTensorFrame>(*TakeFrame(&message)) == tensor);
+}
+
+TEST(CodecFrames, AMessageOfCandidatesCanBeUsedAgain) {
+  v1::MeasureResponse message;
+  PutFrame(ResponseFrame(CandidateReportFrame{{7, SampleReport("a.weight")}}), &message);
+  TensorReport rejected;
+  rejected.name = "b.weight";
+  rejected.outcome = Outcome::kRejected;
+  const CandidateReportFrame second{{0, rejected}};
+  PutFrame(ResponseFrame(second), &message);
+  EXPECT_TRUE(std::get<CandidateReportFrame>(*TakeFrame(&message)) == second);
+  v1::MeasureHeader header;
+  Put(SampleMeasureJob(), &header);
+  Put(SampleMeasureJob(), &header);
+  EXPECT_TRUE(*FromProto(header) == SampleMeasureJob());
 }
 
 }  // namespace

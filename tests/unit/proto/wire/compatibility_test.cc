@@ -65,5 +65,42 @@ TEST(Compatibility, AMethodOfALaterVersionIsRefusedByName) {
             "spec.method: missing, or one that this version does not know");
 }
 
+// Version 1 had `QuantizeHeader header = 1` alone; `measure` came as its alternative.
+TEST(Compatibility, AnEstimateOfTheFirstVersionIsReadAsBefore) {
+  v1::QuantizeHeader header;
+  Put(SampleQuantizeJob(), &header);
+  v1::EstimateRequest old;
+  old.GetReflection()->MutableUnknownFields(&old)->AddLengthDelimited(1,
+                                                                      header.SerializeAsString());
+  v1::EstimateRequest arrived;
+  ASSERT_TRUE(arrived.ParseFromString(old.SerializeAsString()));
+  ASSERT_EQ(arrived.job_case(), v1::EstimateRequest::kHeader);
+  EXPECT_TRUE(*FromProto(arrived.header()) == SampleQuantizeJob());
+  // And what a client of today sends is what one of the first version sent.
+  v1::EstimateRequest today;
+  Put(SampleQuantizeJob(), today.mutable_header());
+  EXPECT_EQ(today.SerializeAsString(), old.SerializeAsString());
+}
+
+TEST(Compatibility, FramesOfEveryStreamKeepTheirNumbers) {
+  const auto number = [](const google::protobuf::Descriptor* of, const char* name) {
+    const auto* field = of->FindFieldByName(name);
+    return field == nullptr ? -1 : field->number();
+  };
+  for (const auto* of : {v1::QuantizeRequest::descriptor(), v1::MeasureRequest::descriptor(),
+                         v1::DequantizeRequest::descriptor()}) {
+    EXPECT_EQ(number(of, "header"), 1) << of->name();
+    EXPECT_EQ(number(of, "chunk"), 2) << of->name();
+    EXPECT_EQ(number(of, "end"), 3) << of->name();
+  }
+  for (const auto* of : {v1::QuantizeResponse::descriptor(), v1::MeasureResponse::descriptor(),
+                         v1::DequantizeResponse::descriptor()}) {
+    EXPECT_EQ(number(of, "accepted"), 1) << of->name();
+    EXPECT_EQ(number(of, "progress"), 2) << of->name();
+    EXPECT_EQ(number(of, "final"), 6) << of->name();
+  }
+  EXPECT_EQ(number(v1::MeasureResponse::descriptor(), "candidate_report"), 3);
+}
+
 }  // namespace
 }  // namespace quantd::wire

@@ -92,6 +92,12 @@ inline bool operator==(const QuantizeJob& a, const QuantizeJob& b) {
   return std::tie(a1, a2, a3, a4, a5, a6, a7, a8) == std::tie(b1, b2, b3, b4, b5, b6, b7, b8);
 }
 
+inline bool operator==(const MeasureJob& a, const MeasureJob& b) {
+  const auto& [a1, a2, a3, a4, a5, a6] = a;
+  const auto& [b1, b2, b3, b4, b5, b6] = b;
+  return std::tie(a1, a2, a3, a4, a5, a6) == std::tie(b1, b2, b3, b4, b5, b6);
+}
+
 inline bool operator==(const PackedWeight& a, const PackedWeight& b) {
   const auto& [a1, a2, a3, a4] = a;
   const auto& [b1, b2, b3, b4] = b;
@@ -134,6 +140,12 @@ inline bool operator==(const TensorReport& a, const TensorReport& b) {
   return std::tie(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17,
                   a18) ==
          std::tie(b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15, b16, b17, b18);
+}
+
+inline bool operator==(const CandidateReport& a, const CandidateReport& b) {
+  const auto& [a1, a2] = a;
+  const auto& [b1, b2] = b;
+  return std::tie(a1, a2) == std::tie(b1, b2);
 }
 
 inline bool operator==(const JobReport& a, const JobReport& b) {
@@ -183,6 +195,12 @@ inline bool operator==(const ResultTensorFrame& a, const ResultTensorFrame& b) {
 }
 
 inline bool operator==(const TensorReportFrame& a, const TensorReportFrame& b) {
+  const auto& [a1] = a;
+  const auto& [b1] = b;
+  return a1 == b1;
+}
+
+inline bool operator==(const CandidateReportFrame& a, const CandidateReportFrame& b) {
   const auto& [a1] = a;
   const auto& [b1] = b;
   return a1 == b1;

@@ -86,6 +86,20 @@ inline QuantizeJob SampleQuantizeJob() {
   return job;
 }
 
+inline MeasureJob SampleMeasureJob() {
+  MeasureJob job;
+  job.id = "frontier/layer 12";
+  job.tensors = {SampleDecl("layers.0.q_proj.weight", Role::kWeight),
+                 SampleDecl("x", Role::kActivations)};
+  job.tensors[1].digest.reset();
+  job.candidates = {SampleGptqSpec(), SampleRtnSpec(), SampleGptqSpec()};
+  job.candidates[2].levels.bits = 6;
+  job.layout = "plain";
+  job.priority = -10;
+  job.calibration_tokens = int64_t{1} << 41;
+  return job;
+}
+
 inline DequantizeJob SampleDequantizeJob() {
   DequantizeJob job;
   job.id = "d";

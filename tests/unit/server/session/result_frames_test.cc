@@ -4,15 +4,18 @@
 
 #include "gtest/gtest.h"
 #include "tests/support/fake_job.h"
+#include "tests/support/fake_stream.h"
 
 namespace quantd {
 namespace {
 
+using ::quantd::testing::LetterOf;
+using ::quantd::testing::MeasuredOf;
 using ::quantd::testing::ResultOf;
 
 std::string Drain(ResultFrames& frames) {
   std::string letters;
-  while (auto frame = frames.Next()) letters += "APTcRF"[frame->index()];
+  while (auto frame = frames.Next()) letters += LetterOf(*frame);
   return letters;
 }
 
@@ -39,6 +42,34 @@ TEST(ResultFrames, AnEmptyTensorHasNoChunks) {
 TEST(ResultFrames, NothingFollowsFinal) {
   ResultFrames frames(JobResult{}, Role::kWeight, "b", 4);
   EXPECT_EQ(Drain(frames), "F");
+  EXPECT_FALSE(frames.Next().has_value());
+}
+
+TEST(ResultFrames, CandidatesComeWeightByWeightAndFinalRepeatsNone) {
+  JobResult result = MeasuredOf(2, 3);
+  result.candidates[4].report.outcome = Outcome::kRejected;
+  ResultFrames frames(std::move(result), Role::kPacked, "b", 4);
+  std::string order;
+  std::optional<wire::ResponseFrame> last;
+  while (auto frame = frames.Next()) {
+    if (const auto* of = std::get_if<wire::CandidateReportFrame>(&*frame)) {
+      order += of->report.report.name + std::to_string(of->report.candidate) + " ";
+      EXPECT_EQ(of->report.report.outcome, order.size() == 20 ? Outcome::kRejected : Outcome::kOk);
+    }
+    last = std::move(frame);
+  }
+  EXPECT_EQ(order, "w00 w01 w02 w10 w11 w12 ");
+  ASSERT_TRUE(last.has_value() && std::holds_alternative<wire::FinalFrame>(*last));
+  const wire::FinalFrame& final = std::get<wire::FinalFrame>(*last);
+  EXPECT_EQ(final.outcome, Outcome::kOk) << "a candidate that does not fit is an answer";
+  EXPECT_TRUE(final.report.tensors.empty());
+}
+
+TEST(ResultFrames, CandidatesFollowWhatIsDelivered) {
+  JobResult result = ResultOf(4);
+  result.candidates = MeasuredOf(1, 2).candidates;
+  ResultFrames frames(std::move(result), Role::kPacked, "b", 4);
+  EXPECT_EQ(Drain(frames), "TcRMMF");
   EXPECT_FALSE(frames.Next().has_value());
 }
 

@@ -13,19 +13,13 @@ namespace {
 
 using ::quantd::testing::Chunk;
 using ::quantd::testing::HeaderFrame;
+using ::quantd::testing::LettersOf;
 using ::quantd::testing::ResultOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 class SessionTest : public SessionFixture {};
-
-// "A" accepted, "P" progress, "T" tensor, "c" chunk, "R" report, "F" final.
-std::string Letters(const std::vector<wire::ResponseFrame>& frames) {
-  std::string letters;
-  for (const auto& frame : frames) letters += "APTcRF"[frame.index()];
-  return letters;
-}
 
 TEST_F(SessionTest, DeliversAJobInTheStreamsOrder) {
   options_.chunk_bytes = 40;
@@ -44,7 +38,7 @@ TEST_F(SessionTest, DeliversAJobInTheStreamsOrder) {
   RunAll();
 
   const auto frames = stream->TakeFrames();
-  ASSERT_EQ(Letters(frames), "ATcccRTcccRF");
+  ASSERT_EQ(LettersOf(frames), "ATcccRTcccRF");
   const auto& accepted = std::get<wire::AcceptedFrame>(frames[0]);
   EXPECT_EQ(accepted.job_id, "job-9");
   EXPECT_EQ(accepted.predicted_peak_bytes, kPeak);
@@ -109,7 +103,7 @@ TEST_F(SessionTest, DequantizeDeliversWeights) {
   };
   RunAll();
   const auto frames = stream->TakeFrames();
-  ASSERT_EQ(Letters(frames), "ATcF");
+  ASSERT_EQ(LettersOf(frames), "ATcF");
   EXPECT_EQ(std::get<wire::ResultTensorFrame>(frames[1]).decl.role, Role::kWeight);
   EXPECT_EQ(std::get<wire::FinalFrame>(frames[3]).outcome, Outcome::kOk);
   ASSERT_EQ(events_.jobs().size(), 1u);
@@ -169,7 +163,7 @@ TEST_F(SessionTest, AQueuedJobStartsWhenMemoryComesBack) {
   EXPECT_EQ(Code(*first), absl::StatusCode::kOk);
   EXPECT_EQ(Code(*second), absl::StatusCode::kOk);
   const auto frames = second->TakeFrames();
-  ASSERT_EQ(Letters(frames), "ATcRF");
+  ASSERT_EQ(LettersOf(frames), "ATcRF");
   EXPECT_EQ(std::get<wire::AcceptedFrame>(frames[0]).queue_position, 1u);
 }
 
@@ -214,7 +208,7 @@ TEST_F(SessionTest, ErrorsOfBeginWriteAndRunAreTheCallsStatus) {
   Upload(*c);
   RunAll();
   EXPECT_EQ(Message(*c), "run");
-  EXPECT_EQ(Letters(c->TakeFrames()), "A");
+  EXPECT_EQ(LettersOf(c->TakeFrames()), "A");
   EXPECT_EQ(events_.jobs().size(), 3u);
 }
 
@@ -239,7 +233,7 @@ TEST_F(SessionTest, ExceptionsOfTheWorkEndTheJobAlone) {
   Upload(*fine);
   RunAll();
   EXPECT_EQ(Code(*fine), absl::StatusCode::kOk);
-  EXPECT_EQ(Letters(fine->TakeFrames()), "ATcRF");
+  EXPECT_EQ(LettersOf(fine->TakeFrames()), "ATcRF");
 }
 
 }  // namespace
