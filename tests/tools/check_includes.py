@@ -41,12 +41,11 @@ RULES = {
          "workers/compose", "workers/methods", "workers/pack", "workers/measure"],
         [],
     ),
-    "workers/planner": (
-        ["workers/core", "workers/calib", "workers/methods", "workers/pack", "workers/measure"],
-        [],
-    ),
+    # Arithmetic on figures that were measured: no tensors, so that the wire and the command line may
+    # know it, too.
+    "workers/planner": (["workers/core"], []),
     "workers/pool": (["workers/core"], []),
-    "proto/wire": (["workers/core", "workers/methods"], ["messages", "isal"]),
+    "proto/wire": (["workers/core", "workers/methods", "workers/planner"], ["messages", "isal"]),
     # The message-free half of the wire: plain structs of bytes, no protobuf type in sight.
     "server/session": (
         ["workers/core", "workers/engine", "workers/pool", "server/admission",
@@ -59,7 +58,7 @@ RULES = {
         [],
     ),
     "server/rpc": (
-        ["proto/wire", "server/session", "server/admission", "workers/core"],
+        ["proto/wire", "server/session", "server/admission", "workers/core", "workers/planner"],
         ["messages", "stubs", "grpc"],
     ),
     "server/telemetry": (["workers/core"], ["prometheus", "json"]),
@@ -71,13 +70,14 @@ RULES = {
         ["messages", "stubs", "grpc", "cli11", "json", "openssl", "prometheus"],
     ),
     "client/files": (["workers/core", "workers/methods", "workers/pack"], ["json", "xxhash", "re2"]),
+    "client/pages": (["workers/core", "workers/planner"], []),
     "client/lib": (
         ["workers/core", "proto/wire", "server/embedded.h"],
         ["messages", "stubs", "grpc", "json"],
     ),
     "client/cli": (
-        ["workers/core", "workers/methods", "workers/pack", "proto/wire", "client/lib", "client/files",
-         "server/embedded.h"],
+        ["workers/core", "workers/methods", "workers/pack", "workers/planner", "proto/wire", "client/lib",
+         "client/files", "client/pages", "server/embedded.h"],
         ["messages", "stubs", "grpc", "cli11", "json", "yaml"],
     ),
     "client/load": (
