@@ -8,13 +8,17 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/exit_codes.h"
+#include "client/cli/law_profiles.h"
+#include "client/cli/quantities.h"
 #include "workers/core/spec_fields.h"
 #include "workers/pack/layout.h"
 
 namespace quantd::cli {
 namespace {
 
-void AddConnection(CLI::App* app, ConnectionFlags* flags) {
+// `memory`: the names of the option for the embedded server's memory; plan's --budget is of bits.
+void AddConnection(CLI::App* app, ConnectionFlags* flags,
+                   const char* memory = "--budget,--server-budget") {
   app->add_option(
          "--server", flags->channel.target,
          "HOST:PORT, dns:///NAME:PORT or unix:PATH; without it the server runs in this process")
@@ -35,7 +39,7 @@ void AddConnection(CLI::App* app, ConnectionFlags* flags) {
   app->add_option("--threads", flags->channel.embedded_threads,
                   "Threads of the server in this process; default: all")
       ->check(CLI::Range(1, 1024));
-  app->add_option("--budget", flags->channel.embedded_budget_bytes,
+  app->add_option(memory, flags->channel.embedded_budget_bytes,
                   "Bytes the server in this process may use (suffixes kb, mb, gb)")
       ->transform(CLI::AsSizeValue(false));
 }
@@ -149,6 +153,7 @@ void AddQuantize(CLI::App* app, QuantizeFlags* flags) {
   app->add_flag("--resume", flags->resume, "Continue an interrupted run");
   app->add_flag("--dry-run", flags->dry_run, "Show what would be done, and what it would cost");
   app->add_option("--report", flags->report, "Write all figures and times to this JSON file");
+  app->add_option("--html", flags->html, "Write a page with charts of errors, outcomes and times");
   AddConnection(app, &flags->connection);
 }
 
@@ -167,11 +172,127 @@ void AddDequantize(CLI::App* app, DequantizeFlags* flags) {
   AddConnection(app, &flags->connection);
 }
 
+void AddLawChoice(CLI::App* app, std::string* profile, std::string* file) {
+  *profile = kDefaultLaw;
+  app->add_option("--law", *profile, absl::StrCat("Scaling law; default ", kDefaultLaw));
+  app->add_option("--profiles", *file, "YAML file with more laws, as quantctl law fit prints them");
+}
+
+// A flag whose text `parse` turns into `*to`, or says what is wrong with it.
+template <typename T>
+CLI::Option* AddParsed(CLI::App* app, const char* name, const char* help,
+                       absl::StatusOr<T> (*parse)(absl::string_view), std::optional<T>* to) {
+  return app->add_option_function<std::string>(
+      name,
+      [name, parse, to](const std::string& text) {
+        const absl::StatusOr<T> value = parse(text);
+        if (!value.ok()) {
+          throw CLI::ValidationError(absl::StrCat(name, ": ", value.status().message()));
+        }
+        *to = *value;
+      },
+      help);
+}
+
+void AddPlanGoal(CLI::App* app, PlanFlags* flags) {
+  CLI::Option_group* goal = app->add_option_group("Goal", "One of");
+  AddParsed(goal, "--budget", "Bits a weight, all of them counted: 4.0bpw", ParseBits,
+            &flags->budget_bits);
+  AddParsed(goal, "--size", "Bytes of the model's files: 3.5GB, 900MB", ParseBytes, &flags->size);
+  AddParsed(goal, "--max-error", "Error of the plan: 0.5%, 0.005", ParseShare, &flags->max_error);
+  AddParsed(goal, "--qr", "Q_r, share of the weights in low precision: 0.9", ParseShare,
+            &flags->low_share);
+  AddParsed(goal, "--max-loss",
+            "Rise of the loss by the scaling law: 1% of perplexity, or nats: 0.01", ParseDelta,
+            &flags->max_loss);
+  goal->require_option(1);
+}
+
+void AddPlan(CLI::App* app, PlanFlags* flags) {
+  app->add_option("model", flags->model_dir, "Hugging Face folder")->required();
+  AddPlanGoal(app, flags);
+  app->add_option("-o,--output", flags->out, "Recipe to write, for quantize --recipe")->required();
+  app->add_option("--html", flags->html, "Page to write, with charts");
+  app->add_option("--report", flags->report, "Write all figures to this JSON file");
+  app->add_option(
+      "--frontier", flags->frontier,
+      "File of measured candidates, used again and added to; default: beside the recipe");
+  app->add_option(
+         "--candidates", flags->candidates,
+         "METHOD[:KEY=VALUE[|VALUE...],...][;...]: what each layer may get; default widths "
+         "and groups of gptq, or of rtn without --statistics; mxint4 for --qr and "
+         "--max-loss")
+      ->take_all();
+  app->add_option("--statistics", flags->statistics,
+                  "safetensors file with Hessians or activations");
+  app->add_option("--layout", flags->layout,
+                  "What is written; default: the first that holds every candidate")
+      ->check(CLI::IsMember(LayoutNames()));
+  app->add_option("--include", flags->include, "Plan only modules that match this regex")
+      ->take_all();
+  app->add_option("--exclude", flags->exclude, "Leave modules that match this regex as they are")
+      ->take_all();
+  app->add_option("--same", flags->same,
+                  "Layers that match this regex take one candidate, all of them")
+      ->take_all();
+  app->add_option("--min-bits", flags->min_bits, "REGEX=BITS: no fewer bits a weight's code there")
+      ->take_all();
+  app->add_option("--max-bits", flags->max_bits, "REGEX=BITS: no more bits a weight's code there")
+      ->take_all();
+  app->add_option("--sensitivity", flags->sensitivity,
+                  "CSV file with columns module, sensitivity: weighs the errors of its layers");
+  AddLawChoice(app, &flags->law, &flags->profiles);
+  AddParsed(app, "--parameters", "N of the law: 7B; default: what the model has", ParseBillions,
+            &flags->billions);
+  app->add_flag("--extrapolate", flags->extrapolate,
+                "Take the law's word outside of what it was measured on");
+  app->add_option("--random", flags->trials,
+                  "With --qr: so many random draws, and the best of them, instead of the optimum")
+      ->check(CLI::Range(1, 1000));
+  app->add_option("--seed", flags->seed, "Of the random draws");
+  app->add_flag("--by-block", flags->by_block, "Draw whole transformer blocks");
+  app->add_option("--loss-command", flags->loss_command,
+                  "Program that gets a trial's recipe as its last argument and prints its loss as "
+                  "the last line; default: the predicted error decides");
+  app->add_flag("--verbose,-v", flags->verbose, "List every layer, and every retry");
+  AddConnection(app, &flags->connection, "--server-budget");
+}
+
+void AddLaw(CLI::App* app, LawFlags* flags, LawFitFlags* fit) {
+  AddLawChoice(app, &flags->profile, &flags->profiles);
+  AddParsed(app, "--parameters", "N: 7B, 500M", ParseBillions, &flags->question.billions);
+  AddParsed(app, "--qr", "Q_r, share of the weights in low precision: 0.9", ParseShare,
+            &flags->question.low_share);
+  AddParsed(app, "--qb", "Q_b, weights that share a scale: 32", ParseNumber,
+            &flags->question.block);
+  AddParsed(app, "--max-loss", "Rise of the loss: 10% of perplexity, or nats: 0.0953", ParseDelta,
+            &flags->question.delta);
+  app->add_flag("--extrapolate", flags->extrapolate,
+                "Answer outside of what the law was measured on");
+  CLI::App* sub = app->add_subcommand("fit", "Constants from measured points");
+  sub->add_option("points", fit->points,
+                  "CSV file with columns billions, low_share, block and delta (nats) or rise (of "
+                  "the perplexity)")
+      ->required();
+  sub->add_option("--prior", fit->prior, "Law whose exponents stand where the points say nothing");
+  sub->add_option("--profiles", fit->profiles, "YAML file with more laws");
+}
+
+std::string PlanContradiction(const PlanFlags& flags) {
+  if (flags.trials > 0 && !flags.low_share) return "--random draws at a share: give --qr";
+  if (flags.trials == 0 && (flags.by_block || !flags.loss_command.empty())) {
+    return "--by-block and --loss-command belong to --random";
+  }
+  return "";
+}
+
 // What CLI11 cannot check flag by flag.
 std::string Contradiction(const CommandLine& line) {
   if (line.command == CommandLine::Command::kNone) {
-    return "a command is missing: quantize, dequantize, estimate, verify, info or methods";
+    return "a command is missing: quantize, dequantize, estimate, plan, law, verify, info or "
+           "methods";
   }
+  if (line.command == CommandLine::Command::kPlan) return PlanContradiction(line.plan);
   if (line.command != CommandLine::Command::kQuantize &&
       line.command != CommandLine::Command::kEstimate) {
     return "";
@@ -226,6 +347,9 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
   CLI::App* estimate_app = add("estimate", "What quantize would do and cost", Command::kEstimate);
   AddQuantizeInput(estimate_app, &estimate);
   AddConnection(estimate_app, &estimate.connection);
+  AddPlan(add("plan", "Which layers at which precision", Command::kPlan), &line.plan);
+  CLI::App* law = add("law", "What a scaling law says of precision and loss", Command::kLaw);
+  AddLaw(law, &line.law, &line.law_fit);
   CLI::App* verify = add("verify", "Check a quantized folder against its report", Command::kVerify);
   verify->add_option("folder", line.verify.dir, "Quantized folder")->required();
   verify->add_option("--source", line.verify.source,
@@ -242,6 +366,9 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
     app.parse(argc, argv);
     for (const auto& [sub, command] : commands) {
       if (sub->parsed()) line.command = command;
+    }
+    if (line.command == Command::kLaw && !law->get_subcommands().empty()) {
+      line.command = Command::kLawFit;
     }
     if (line.command == Command::kEstimate) {
       line.quantize = estimate;

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "client/cli/spec_choice.h"
 #include "client/lib/channel.h"
 #include "workers/core/dtype.h"
+#include "workers/planner/scaling_law.h"
 
 namespace quantd::cli {
 
@@ -34,6 +36,7 @@ struct QuantizeFlags {
   bool dry_run = false;
   bool verbose = false;
   std::string report;
+  std::string html;  // empty: no page
   uint64_t max_shard_bytes = 5'000'000'000;
   ConnectionFlags connection;
 };
@@ -54,12 +57,78 @@ struct VerifyFlags {
   std::string report;
 };
 
+struct PlanFlags {
+  std::string model_dir;
+  std::string out;       // the recipe
+  std::string report;    // empty: none
+  std::string frontier;  // empty: beside the recipe
+  std::string html;      // empty: no page
+  std::string statistics;
+  std::string layout;  // empty: the first that holds every candidate
+  std::vector<std::string> candidates;
+  std::vector<std::string> include;
+  std::vector<std::string> exclude;
+
+  // The goal: one of these.
+  std::optional<double> budget_bits;  // a weight
+  std::optional<uint64_t> size;       // bytes of the model's files
+  std::optional<double> max_error;    // of the plan
+  std::optional<double> low_share;    // Q_r
+  std::optional<double> max_loss;     // nats, through the scaling law
+
+  // Constraints: patterns, and PATTERN=BITS.
+  std::vector<std::string> same;
+  std::vector<std::string> min_bits;
+  std::vector<std::string> max_bits;
+  std::string sensitivity;  // CSV file
+
+  std::string law;                 // profile
+  std::string profiles;            // file with more of them
+  std::optional<double> billions;  // instead of the model's own parameters
+  bool extrapolate = false;
+
+  int trials = 0;  // random draws instead of the optimum
+  uint32_t seed = 0;
+  bool by_block = false;     // draw whole transformer blocks
+  std::string loss_command;  // tells a trial's loss
+
+  bool verbose = false;
+  ConnectionFlags connection;
+};
+
+struct LawFlags {
+  std::string profile;
+  std::string profiles;  // file with more of them
+  LawQuestion question;
+  bool extrapolate = false;
+};
+
+struct LawFitFlags {
+  std::string points;  // CSV file
+  std::string prior;   // profile
+  std::string profiles;
+};
+
 struct CommandLine {
-  enum class Command { kNone, kQuantize, kDequantize, kEstimate, kVerify, kInfo, kMethods };
+  enum class Command {
+    kNone,
+    kQuantize,
+    kDequantize,
+    kEstimate,
+    kPlan,
+    kLaw,
+    kLawFit,
+    kVerify,
+    kInfo,
+    kMethods
+  };
 
   Command command = Command::kNone;
   QuantizeFlags quantize;  // of quantize and estimate
   DequantizeFlags dequantize;
+  PlanFlags plan;
+  LawFlags law;
+  LawFitFlags law_fit;
   VerifyFlags verify;
   std::string info_dir;
   ConnectionFlags methods;

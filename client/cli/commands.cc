@@ -3,6 +3,8 @@
 #include "client/cli/dequantize.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/info.h"
+#include "client/cli/law.h"
+#include "client/cli/plan.h"
 #include "client/cli/quantize.h"
 #include "client/cli/verify.h"
 
@@ -10,6 +12,7 @@ namespace quantd::cli {
 
 bool WritesFolder(const CommandLine& line) {
   return line.command == CommandLine::Command::kDequantize ||
+         line.command == CommandLine::Command::kPlan ||
          (line.command == CommandLine::Command::kQuantize && !line.quantize.dry_run);
 }
 
@@ -20,6 +23,12 @@ int RunCommand(const CommandLine& line, Environment* env) {
       return RunQuantize(line.quantize, env);
     case CommandLine::Command::kDequantize:
       return RunDequantize(line.dequantize, env);
+    case CommandLine::Command::kPlan:
+      return RunPlan(line.plan, env);
+    case CommandLine::Command::kLaw:
+      return RunLaw(line.law, env);
+    case CommandLine::Command::kLawFit:
+      return RunLawFit(line.law_fit, env);
     case CommandLine::Command::kVerify:
       return RunVerify(line.verify, env);
     case CommandLine::Command::kInfo:

@@ -6,7 +6,7 @@
 
 namespace quantd::cli {
 
-// The command leaves a folder that must stay resumable when a signal comes.
+// The command leaves a folder or a frontier that must stay resumable when a signal comes.
 bool WritesFolder(const CommandLine& line);
 
 int RunCommand(const CommandLine& line, Environment* env);

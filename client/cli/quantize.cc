@@ -20,6 +20,7 @@
 #include "client/cli/text_table.h"
 #include "client/files/durable_file.h"
 #include "client/files/output_writer.h"
+#include "client/pages/quantize_page.h"
 #include "workers/core/status_macros.h"
 
 namespace quantd::cli {
@@ -71,7 +72,8 @@ class QuantizeRun {
   absl::Status Take(int index, client::JobAnswer answer);
   absl::Status Collect();
   absl::Status WriteFolderReport() const;
-  absl::Status WriteRunReport() const;  // --report
+  absl::Status WriteRunReport() const;  // --report and --html
+  absl::Status WriteRunPage() const;
   int Conclude();
 
   uint64_t SourceBytes(const std::vector<int>& modules) const;
@@ -94,14 +96,15 @@ class QuantizeRun {
   std::vector<LayerRecord> records_;     // one per module at the end
 };
 
-// A report that cannot be written should be known before hours of work, not after.
-absl::Status CheckReportPath(const QuantizeFlags& flags) {
-  if (flags.report.empty()) return absl::OkStatus();
-  const auto fail = [](absl::string_view what, const fs::path& path) {
-    return absl::InvalidArgumentError(absl::StrCat("--report: ", what, " \"", path.string(), "\""));
+// A report or page that cannot be written should be known before hours of work, not after.
+absl::Status CheckReportPath(const QuantizeFlags& flags, absl::string_view flag,
+                             const std::string& report) {
+  if (report.empty()) return absl::OkStatus();
+  const auto fail = [flag](absl::string_view what, const fs::path& path) {
+    return absl::InvalidArgumentError(absl::StrCat(flag, ": ", what, " \"", path.string(), "\""));
   };
   std::error_code error;
-  const fs::path path = fs::weakly_canonical(fs::absolute(flags.report, error), error);
+  const fs::path path = fs::weakly_canonical(fs::absolute(report, error), error);
   if (fs::is_directory(path, error) || !path.has_filename()) return fail("there is a folder", path);
   const fs::path parent = path.parent_path();
   if (parent == fs::weakly_canonical(fs::absolute(flags.out_dir, error), error)) {
@@ -117,8 +120,29 @@ absl::Status CheckReportPath(const QuantizeFlags& flags) {
   return absl::OkStatus();
 }
 
+// Of the requests behind the records: records of one request carry the same times.
+StageSeconds StagesOf(const std::vector<LayerRecord>& records) {
+  StageSeconds sum;
+  const StageSeconds* last = nullptr;
+  for (const LayerRecord& record : records) {
+    const StageSeconds& s = record.seconds;
+    const bool same = last != nullptr && last->total == s.total && last->prepare == s.prepare &&
+                      last->solve == s.solve && last->upload == s.upload;
+    last = &s;
+    if (same) continue;
+    sum.upload += s.upload;
+    sum.queue += s.queue;
+    sum.prepare += s.prepare;
+    sum.solve += s.solve;
+    sum.measure += s.measure;
+    sum.total += s.total;
+  }
+  return sum;
+}
+
 absl::Status QuantizeRun::Prepare() {
-  QUANTD_RETURN_IF_ERROR(CheckReportPath(flags_));
+  QUANTD_RETURN_IF_ERROR(CheckReportPath(flags_, "--report", flags_.report));
+  QUANTD_RETURN_IF_ERROR(CheckReportPath(flags_, "--html", flags_.html));
   QUANTD_ASSIGN_OR_RETURN(plan_, MakeQuantizePlan(flags_, *env_->stop));
   QUANTD_ASSIGN_OR_RETURN(connection_, env_->connect(flags_.connection.channel));
   QUANTD_ASSIGN_OR_RETURN(estimate_, EstimateRun(plan_.get(), connection_.get()));
@@ -276,7 +300,28 @@ absl::Status QuantizeRun::WriteFolderReport() const {
                       ReportToJson(layout, records_, Json(nullptr)).dump(2) + "\n");
 }
 
+absl::Status QuantizeRun::WriteRunPage() const {
+  QuantizePage page;
+  page.title = fs::path(flags_.model_dir).lexically_normal().filename().string();
+  page.facts = {
+      {"layout", std::string(plan_->layout->name())},
+      {"statistics",
+       flags_.statistics.empty() ? "none" : fs::path(flags_.statistics).filename().string()},
+      {"server", flags_.connection.channel.target.empty() ? "in this process"
+                                                          : flags_.connection.channel.target},
+      {"wall time", HumanSeconds(absl::ToDoubleSeconds(absl::Now() - start_))},
+      {"files", HumanBytes(plan_->output->TotalBytes())},
+  };
+  for (const LayerRecord& record : records_) {
+    page.layers.push_back({record.report, SpecSummary(record.report.spec), record.folded_into});
+    page.layers.back().report.name = ModuleName(record.report.name);
+  }
+  page.seconds = StagesOf(records_);
+  return WriteDurably(flags_.html, RenderQuantizePage(page));
+}
+
 absl::Status QuantizeRun::WriteRunReport() const {
+  if (!flags_.html.empty()) QUANTD_RETURN_IF_ERROR(WriteRunPage());
   if (flags_.report.empty()) return absl::OkStatus();
   Json run = {{"seconds", absl::ToDoubleSeconds(absl::Now() - start_)},
               {"predicted_seconds", estimate_.seconds},

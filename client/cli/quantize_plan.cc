@@ -113,18 +113,34 @@ std::string GroupKey(const TensorChoice& choice, const StatisticsKeys& keys) {
                       WholeSpecToJson(choice.spec).dump());
 }
 
+// A path that is written out is meant to be there.
+void WarnOfUnknownModules(const Recipe& recipe, QuantizePlan* plan) {
+  for (const RecipeRule& rule : recipe.rules) {
+    std::vector<std::string> unknown;
+    for (const std::string& module : rule.modules) {
+      if (plan->checkpoint.Find(module + ".weight") == nullptr) unknown.push_back(module);
+    }
+    if (unknown.empty() || unknown.size() == rule.modules.size()) continue;
+    plan->selection.warnings.push_back(
+        absl::StrCat("recipe rule ", rule.Title(), ": ", unknown.size(),
+                     " are not in this checkpoint, the first is \"",
+                     *std::min_element(unknown.begin(), unknown.end()), "\""));
+  }
+}
+
 // What was given but speaks about no weight of this checkpoint: a misspelt name, most likely.
 void WarnOfUnused(const Recipe& recipe, QuantizePlan* plan) {
   std::vector<std::string>& warnings = plan->selection.warnings;
   const std::vector<TensorChoice>& choices = plan->selection.choices;
   for (const RecipeRule& rule : recipe.rules) {
     const bool used = std::any_of(choices.begin(), choices.end(), [&rule](const TensorChoice& c) {
-      return !c.module.empty() && rule.match.FindIn(c.module).value_or(false);
+      return !c.module.empty() && rule.Speaks(c.module).value_or(false);
     });
     if (!used) {
-      warnings.push_back(absl::StrCat("recipe rule \"", rule.match.text(), "\" matches no weight"));
+      warnings.push_back(absl::StrCat("recipe rule ", rule.Title(), " matches no weight"));
     }
   }
+  WarnOfUnknownModules(recipe, plan);
   if (plan->statistics == nullptr) return;
   const std::vector<std::string> modules = plan->statistics->Modules();
   std::vector<std::string> unused;
@@ -203,10 +219,11 @@ absl::Status PlanScales(const std::map<std::string, std::string>& keys, Quantize
       Listed(lines)));
 }
 
-// The first layout that can hold what the flags ask for; plain where column scales may have to be
-// stored.
+// The recipe's, or the first layout that can hold what the flags ask for; plain where column scales
+// may have to be stored.
 absl::StatusOr<const Layout*> ChooseLayout(const QuantizeFlags& flags, const Recipe& recipe) {
   if (!flags.layout.empty()) return FindLayout(flags.layout);
+  if (!recipe.layout.empty()) return FindLayout(recipe.layout);
   QUANTD_ASSIGN_OR_RETURN(const Spec spec, ResolveSpec(Overlay(recipe.defaults, flags.spec)));
   if (HasColumnScale(spec)) return FindLayout("plain");
   // A weight whose sizes every group and every word divides.

@@ -9,11 +9,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "workers/core/status_macros.h"
+#include "workers/pack/layout.h"
 
 namespace quantd::cli {
 namespace {
 
-constexpr size_t kMaxRecipeBytes = 1 << 20;
+constexpr size_t kMaxRecipeBytes = 16 << 20;  // tens of thousands of module paths
 
 class Parser {
  public:
@@ -22,17 +23,20 @@ class Parser {
   absl::StatusOr<Recipe> Parse(const YAML::Node& root) {
     Recipe recipe;
     if (root.IsNull()) return recipe;
-    if (!root.IsMap()) return Error(root, "a recipe is a map with the keys defaults and rules");
+    if (!root.IsMap())
+      return Error(root, "a recipe is a map with the keys layout, defaults and rules");
     std::set<std::string> seen;
     for (const auto& entry : root) {
       QUANTD_ASSIGN_OR_RETURN(std::string key, Key(entry.first, &seen));
       if (key == "defaults") {
         QUANTD_RETURN_IF_ERROR(ParseDefaults(entry.second, &recipe.defaults));
+      } else if (key == "layout") {
+        QUANTD_RETURN_IF_ERROR(SetLayout(entry.second, &recipe.layout));
       } else if (key == "rules") {
         QUANTD_RETURN_IF_ERROR(ParseRules(entry.second, &recipe.rules));
       } else {
         return Error(entry.first,
-                     absl::StrCat("unknown key \"", key, "\"; known: defaults, rules"));
+                     absl::StrCat("unknown key \"", key, "\"; known: layout, defaults, rules"));
       }
     }
     return recipe;
@@ -88,13 +92,17 @@ class Parser {
   }
 
   absl::StatusOr<RecipeRule> ParseRule(const YAML::Node& node) const {
-    if (!node.IsMap()) return Error(node, "a rule is a map with the key match and what to change");
+    if (!node.IsMap()) {
+      return Error(node, "a rule is a map with the key match or modules and what to change");
+    }
     RecipeRule rule;
     std::set<std::string> seen;
     for (const auto& entry : node) {
       QUANTD_ASSIGN_OR_RETURN(std::string key, Key(entry.first, &seen));
       if (key == "match") {
         QUANTD_RETURN_IF_ERROR(SetPattern(entry.second, &rule));
+      } else if (key == "modules") {
+        QUANTD_RETURN_IF_ERROR(SetModules(entry.second, &rule));
       } else if (key == "skip") {
         QUANTD_ASSIGN_OR_RETURN(std::string value, Scalar(entry.second, key));
         if (value != "true" && value != "false") {
@@ -103,14 +111,35 @@ class Parser {
         rule.skip = value == "true";
       } else {
         QUANTD_RETURN_IF_ERROR(
-            SetSpecField(entry.first, key, entry.second, "match, skip, ", &rule.choice));
+            SetSpecField(entry.first, key, entry.second, "match, modules, skip, ", &rule.choice));
       }
     }
-    if (!seen.contains("match")) return Error(node, "a rule needs the key match");
+    if (seen.contains("match") == seen.contains("modules")) {
+      return Error(node, "a rule needs one of the keys match and modules");
+    }
     if (seen.size() == 1) {
-      return Error(node, absl::StrCat("the rule for \"", rule.match.text(), "\" changes nothing"));
+      return Error(node, absl::StrCat("the rule ", rule.Title(), " changes nothing"));
     }
     return rule;
+  }
+
+  absl::Status SetLayout(const YAML::Node& node, std::string* layout) const {
+    QUANTD_ASSIGN_OR_RETURN(*layout, Scalar(node, "layout"));
+    const absl::StatusOr<const Layout*> found = FindLayout(*layout);
+    return found.ok() ? absl::OkStatus() : Error(node, found.status().message());
+  }
+
+  absl::Status SetModules(const YAML::Node& node, RecipeRule* rule) const {
+    if (!node.IsSequence() || node.size() == 0) {
+      return Error(node, "modules: a list of module paths is wanted here");
+    }
+    for (const YAML::Node& item : node) {
+      QUANTD_ASSIGN_OR_RETURN(std::string module, Scalar(item, "modules"));
+      if (!rule->modules.insert(module).second) {
+        return Error(item, absl::StrCat("modules: \"", module, "\" stands here twice"));
+      }
+    }
+    return absl::OkStatus();
   }
 
   absl::Status SetPattern(const YAML::Node& node, RecipeRule* rule) const {
@@ -126,13 +155,23 @@ class Parser {
 
 }  // namespace
 
+absl::StatusOr<bool> RecipeRule::Speaks(const std::string& module) const {
+  if (match.has_value()) return match->FindIn(module);
+  return modules.contains(module);
+}
+
+std::string RecipeRule::Title() const {
+  if (match.has_value()) return absl::StrCat("\"", match->text(), "\"");
+  return absl::StrCat("of ", modules.size(), modules.size() == 1 ? " module" : " modules");
+}
+
 absl::StatusOr<std::optional<SpecChoice>> Recipe::For(const std::string& module,
                                                       const SpecChoice& flags) const {
   SpecChoice choice = Overlay(defaults, flags);
   bool skip = false;
   for (const RecipeRule& rule : rules) {
-    QUANTD_ASSIGN_OR_RETURN(const bool matches, rule.match.FindIn(module));
-    if (!matches) continue;
+    QUANTD_ASSIGN_OR_RETURN(const bool speaks, rule.Speaks(module));
+    if (!speaks) continue;
     skip = rule.skip.value_or(skip);
     choice = Overlay(choice, rule.choice);
   }
@@ -158,7 +197,7 @@ absl::StatusOr<Recipe> ReadRecipe(const std::string& path) {
   }
   if (text.str().size() > kMaxRecipeBytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--recipe: \"", path, "\" is longer than 1 MiB"));
+        absl::StrCat("--recipe: \"", path, "\" is longer than 16 MiB"));
   }
   return ParseRecipe(text.str(), path);
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "client/cli/spec_choice.h"
@@ -14,18 +15,25 @@
 namespace quantd::cli {
 
 struct RecipeRule {
-  NamePattern match;  // searched for anywhere in the module path
+  // One of the two: a pattern, searched for anywhere in the module path, or whole module paths.
+  std::optional<NamePattern> match;
+  absl::flat_hash_set<std::string> modules;
   std::optional<bool> skip;
   SpecChoice choice;
+
+  // INVALID_ARGUMENT when the pattern cannot be matched against the name (NamePattern::FindIn).
+  absl::StatusOr<bool> Speaks(const std::string& module) const;
+  std::string Title() const;  // "\"o_proj$\"" or "of 12 modules", for messages
 };
 
 struct Recipe {
+  std::string layout;  // empty: the first that can hold the defaults
   SpecChoice defaults;
   std::vector<RecipeRule> rules;
 
   // The choice for a module: recipe defaults, then `flags`, then every matching rule in file order.
-  // nullopt when the last rule that says anything about skipping says skip. INVALID_ARGUMENT when a
-  // pattern cannot be matched against the name (NamePattern::FindIn).
+  // nullopt when the last rule that says anything about skipping says skip. Errors of
+  // RecipeRule::Speaks.
   absl::StatusOr<std::optional<SpecChoice>> For(const std::string& module,
                                                 const SpecChoice& flags) const;
 };

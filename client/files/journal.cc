@@ -11,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/files/durable_file.h"
 #include "workers/core/status_macros.h"
@@ -59,6 +60,15 @@ std::optional<JournalEntry> ParseEntry(absl::string_view line) {
   return entry;
 }
 
+// The first line.
+std::string HeadOf(const Digest& plan) {
+  Json head;
+  head["quantd_journal"] = kVersion;
+  head["plan"] = plan.Hex();
+  head["tool"] = QUANTD_VERSION;
+  return Dump(head);
+}
+
 absl::StatusOr<std::string> ReadAll(int fd, const std::string& path) {
   struct stat info {};
   if (fstat(fd, &info) != 0) return FileError(errno, absl::StrCat("cannot stat ", path));
@@ -79,9 +89,9 @@ absl::StatusOr<std::string> ReadAll(int fd, const std::string& path) {
 
 Journal::~Journal() { close(fd_); }
 
-absl::StatusOr<std::unique_ptr<Journal>> Journal::Create(const std::string& dir,
-                                                         const Digest& plan) {
-  const std::string path = absl::StrCat(dir, "/", kJournalName);
+absl::StatusOr<std::unique_ptr<Journal>> Journal::Create(const std::string& dir, const Digest& plan,
+                                                         const std::string& name) {
+  const std::string path = absl::StrCat(dir, "/", name);
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd < 0 && errno == EEXIST) {
     return absl::FailedPreconditionError(
@@ -97,12 +107,13 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Create(const std::string& dir,
 }
 
 absl::StatusOr<std::unique_ptr<Journal>> Journal::Reopen(const std::string& dir, const Digest& plan,
-                                                         std::vector<JournalEntry>* entries) {
-  const std::string path = absl::StrCat(dir, "/", kJournalName);
+                                                         std::vector<JournalEntry>* entries,
+                                                         const std::string& name) {
+  const std::string path = absl::StrCat(dir, "/", name);
   const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
   if (fd < 0 && errno == ENOENT) {
     return absl::NotFoundError(
-        absl::StrCat(dir, ": has no ", kJournalName, ", there is nothing to resume"));
+        absl::StrCat(dir, ": has no ", name, ", there is nothing to resume"));
   }
   if (fd < 0) return FileError(errno, absl::StrCat("cannot open ", path));
   std::unique_ptr<Journal> journal(new Journal(fd, path));
@@ -128,21 +139,37 @@ absl::Status Journal::Lock() {
 }
 
 absl::Status Journal::Start(const std::string& dir, const Digest& plan) {
-  Json head;
-  head["quantd_journal"] = kVersion;
-  head["plan"] = plan.Hex();
-  head["tool"] = QUANTD_VERSION;
   {
     absl::MutexLock lock(&mutex_);
-    QUANTD_RETURN_IF_ERROR(WriteLine(Dump(head)));
+    QUANTD_RETURN_IF_ERROR(WriteLine(HeadOf(plan)));
   }
   return SyncFolder(dir);
+}
+
+absl::Status Journal::CheckHead(absl::string_view line, const Digest& plan) const {
+  const Json head = Json::parse(line.begin(), line.end(), nullptr, /*allow_exceptions=*/false);
+  const bool ours = head.is_object() && head.value("quantd_journal", Json()) == Json(kVersion);
+  const std::string* const hex = ours ? StringAt(head, "plan") : nullptr;
+  if (hex == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path_, ": first line is not that of a version ", kVersion, " journal"));
+  }
+  if (*hex == plan.Hex()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      path_, ": begun under plan ", *hex, ", this run's plan is ", plan.Hex(),
+      ": model, options, statistics or tool version differ; choose another output folder"));
 }
 
 absl::Status Journal::Load(const std::string& dir, const Digest& plan,
                            std::vector<JournalEntry>* entries) {
   QUANTD_ASSIGN_OR_RETURN(const std::string text, ReadAll(fd_, path_));
   const size_t whole = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
+  // Nothing is cut off a file that is none of ours.
+  if (whole > 0) {
+    QUANTD_RETURN_IF_ERROR(CheckHead(absl::string_view(text).substr(0, text.find('\n')), plan));
+  } else if (!absl::StartsWith(HeadOf(plan), text)) {
+    return CheckHead(text, plan);
+  }
   if (ftruncate(fd_, static_cast<off_t>(whole)) != 0) {
     return FileError(errno, absl::StrCat("cannot cut the torn tail of ", path_));
   }
@@ -154,30 +181,14 @@ absl::Status Journal::Load(const std::string& dir, const Digest& plan,
   if (whole == 0) return Start(dir, plan);
 
   std::map<std::string, JournalEntry> last;
-  size_t begin = 0;
-  for (bool first = true; begin < whole; first = false) {
+  for (size_t begin = text.find('\n') + 1; begin < whole;) {
     const size_t end = text.find('\n', begin);
-    const absl::string_view line(text.data() + begin, end - begin);
+    std::optional<JournalEntry> entry =
+        ParseEntry(absl::string_view(text).substr(begin, end - begin));
     begin = end + 1;
-    if (!first) {
-      std::optional<JournalEntry> entry = ParseEntry(line);
-      if (!entry.has_value()) continue;
-      std::string module = entry->module;
-      last.insert_or_assign(std::move(module), *std::move(entry));
-      continue;
-    }
-    const Json head = Json::parse(line.begin(), line.end(), nullptr, /*allow_exceptions=*/false);
-    const bool ours = head.is_object() && head.value("quantd_journal", Json()) == Json(kVersion);
-    const std::string* const hex = ours ? StringAt(head, "plan") : nullptr;
-    if (hex == nullptr) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(path_, ": first line is not that of a version ", kVersion, " journal"));
-    }
-    if (*hex != plan.Hex()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          path_, ": begun under plan ", *hex, ", this run's plan is ", plan.Hex(),
-          ": model, options, statistics or tool version differ; choose another output folder"));
-    }
+    if (!entry.has_value()) continue;
+    std::string module = entry->module;
+    last.insert_or_assign(std::move(module), *std::move(entry));
   }
   for (auto& [module, entry] : last) entries->push_back(std::move(entry));
   return absl::OkStatus();

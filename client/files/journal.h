@@ -1,4 +1,5 @@
-// The list of finished modules of a run: `quantd-journal.jsonl`, one JSON object a line.
+// The list of finished modules of a run, one JSON object a line: `quantd-journal.jsonl` in an
+// output folder, or the frontier of a plan under a name of its own.
 //
 //   {"quantd_journal":1,"plan":"<32 hex digits>","tool":"0.1.0"}
 //   {"module":"model.layers.0.mlp.up_proj","source":"<hex>","digests":["<hex>",...],"report":"{...}"}
@@ -33,15 +34,16 @@ struct JournalEntry {
 class Journal {
  public:
   // FAILED_PRECONDITION if the file exists already.
-  static absl::StatusOr<std::unique_ptr<Journal>> Create(const std::string& dir,
-                                                         const Digest& plan);
+  static absl::StatusOr<std::unique_ptr<Journal>> Create(const std::string& dir, const Digest& plan,
+                                                         const std::string& name = kJournalName);
 
   // Reads the entries of an interrupted run; the last line wins when a module has several. A line
   // that is torn or damaged is skipped (its module is then done again), and a torn tail is cut off.
   // NOT_FOUND without a journal, FAILED_PRECONDITION when it is of another plan, another version,
   // or locked.
   static absl::StatusOr<std::unique_ptr<Journal>> Reopen(const std::string& dir, const Digest& plan,
-                                                         std::vector<JournalEntry>* entries);
+                                                         std::vector<JournalEntry>* entries,
+                                                         const std::string& name = kJournalName);
   ~Journal();
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
@@ -56,6 +58,7 @@ class Journal {
   Journal(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
   absl::Status Lock();
   absl::Status Start(const std::string& dir, const Digest& plan);
+  absl::Status CheckHead(absl::string_view line, const Digest& plan) const;
   absl::Status Load(const std::string& dir, const Digest& plan, std::vector<JournalEntry>* entries);
   absl::Status WriteLine(absl::string_view line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -67,6 +67,26 @@ rules:
   EXPECT_EQ(levels("mlp.down").codebook_bits, 12);
 }
 
+TEST(RecipeTest, ModulesAreWholePaths) {
+  auto recipe = ParseRecipe(R"(
+layout: plain
+rules:
+  - modules: [a.0.q, 'a.0.k']
+    bits: 3
+  - modules:
+      - a.0.k
+    skip: true
+)",
+                            "r.yaml");
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  EXPECT_EQ(recipe->layout, "plain");
+  EXPECT_EQ((*recipe->For("a.0.q", {}))->fields.at("bits"), "3");
+  EXPECT_FALSE((*recipe->For("a.0.q_norm", {}))->Has("bits"));
+  EXPECT_FALSE((*recipe->For("b.a.0.q", {}))->Has("bits"));
+  EXPECT_FALSE(recipe->For("a.0.k", {})->has_value());
+  EXPECT_EQ(recipe->rules[0].Title(), "of 2 modules");
+}
+
 TEST(RecipeTest, AnEmptyFileChangesNothing) {
   auto recipe = ParseRecipe("# nothing\n", "r.yaml");
   ASSERT_TRUE(recipe.ok()) << recipe.status();
@@ -97,6 +117,12 @@ TEST(RecipeTest, MistakesNameLineKeyAndValue) {
       {"rules:\n  - match: x\n    colour: red\n", "r.yaml:3", "colour"},
       {"rules:\n  match: x\n", "r.yaml:2", "list"},
       {"defaults:\n  bits: 4\n  bits: 8\n", "r.yaml:3", "twice"},
+      {"rules:\n  - match: x\n    modules: [a]\n    bits: 4\n", "r.yaml:2", "one of the keys"},
+      {"rules:\n  - modules: a\n    bits: 4\n", "r.yaml:2", "list of module paths"},
+      {"rules:\n  - modules: []\n    bits: 4\n", "r.yaml:2", "list of module paths"},
+      {"rules:\n  - modules: [a, a]\n    bits: 4\n", "r.yaml:2", "twice"},
+      {"rules:\n  - modules: [a]\n", "r.yaml:2", "the rule of 1 module changes nothing"},
+      {"layout: ggup\n", "r.yaml:1", "ggup"},
       {"- a\n- b\n", "r.yaml:1", "map"},
       {"defaults: {bits: 4\n", "r.yaml:", ""},
   };

@@ -1,0 +1,25 @@
+// What a scaling law has to say about a plan: the share in low precision that a loss allows, and
+// curves for the plan's page.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/cli/command_line.h"
+#include "client/cli/plan_input.h"
+#include "client/pages/plan_page.h"
+#include "workers/planner/scaling_law.h"
+
+namespace quantd::cli {
+
+// The largest Q_r within flags.max_loss, for the model's parameters and the blocks of the one
+// candidate. OUT_OF_RANGE where the law was not measured, unless flags.extrapolate; warnings go to
+// `warnings` then.
+absl::StatusOr<double> LowShareWithin(const PlanInput& input, const PlanFlags& flags,
+                                      std::vector<std::string>* warnings);
+
+// Fills in the law's part of the page: nothing for laws that have no curves.
+absl::Status AddLawCurves(const PlanInput& input, const PlanFlags& flags, PlanPage* page);
+
+}  // namespace quantd::cli

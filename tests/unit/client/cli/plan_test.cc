@@ -1,0 +1,221 @@
+// quantctl plan with a server in the process, then quantize with what it wrote.
+#include "client/cli/plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <sstream>
+
+#include "client/cli/exit_codes.h"
+#include "client/cli/quantize.h"
+#include "client/cli/report_json.h"
+#include "client/lib/connect.h"
+#include "tests/unit/client/files/model_folder.h"
+
+namespace quantd::cli {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class PlanTest : public ::testing::Test {
+ protected:
+  PlanTest() {
+    quantd::testing::WriteLlama(folder_ / "model");
+    env_.out = &out_;
+    env_.err = &err_;
+    env_.stop = &stop_;
+    env_.connect = [this](const client::ChannelOptions& options) {
+      ++connections_;
+      return client::Connect(options);
+    };
+    flags_.model_dir = folder_ / "model";
+    flags_.out = folder_ / "plan.yaml";
+    flags_.report = folder_ / "plan.json";
+    flags_.law = "qwen1.5-mxint4-pooled";
+    flags_.candidates = {"rtn:bits=2|3|4|8,group-size=32,fit=shrink-search"};
+  }
+
+  int Run() {
+    out_.str("");
+    err_.str("");
+    const int code = RunPlan(flags_, &env_);
+    report_ = quantd::testing::FileExists(flags_.report)
+                  ? Json::parse(quantd::testing::ReadText(flags_.report), nullptr, false)
+                  : Json();
+    return code;
+  }
+
+  double Figure(const char* name) const { return report_["plan"][name].get<double>(); }
+
+  quantd::testing::TempFolder folder_;
+  std::ostringstream out_, err_;
+  client::StopSource stop_;
+  Environment env_;
+  PlanFlags flags_;
+  Json report_;
+  int connections_ = 0;
+};
+
+TEST_F(PlanTest, TheRecipeBringsWhatThePlanSays) {
+  flags_.budget_bits = 4;
+  flags_.html = folder_ / "plan.html";
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  EXPECT_LE(Figure("bits_per_weight"), 4);
+  EXPECT_EQ(report_["gap"], 0);
+  EXPECT_THAT(out_.str(), HasSubstr("the optimum of 14 layers and 4 candidates"));
+  EXPECT_THAT(quantd::testing::ReadText(flags_.html), HasSubstr("<svg"));
+  // Never worse than a uniform plan within the budget.
+  for (const Json& uniform : report_["uniform"]) {
+    const Json& totals = uniform["totals"];
+    if (totals["bits_per_weight"].get<double>() > 4) continue;
+    EXPECT_LE(Figure("error"), totals["error"].get<double>());
+  }
+
+  QuantizeFlags quantize;
+  quantize.model_dir = flags_.model_dir;
+  quantize.out_dir = folder_ / "out";
+  quantize.recipe = flags_.out;
+  quantize.report = folder_ / "run.json";
+  quantize.html = folder_ / "run.html";
+  ASSERT_EQ(RunQuantize(quantize, &env_), kExitOk) << err_.str();
+  const Json run = Json::parse(quantd::testing::ReadText(quantize.report));
+  double error = 0, bits = 0, weights = 0;
+  for (const Json& layer : run["tensors"]) {
+    const double count = layer["rows"].get<double>() * layer["cols"].get<double>();
+    error += count * layer["error"]["weight_relative_error"].get<double>();
+    bits += count * layer["all_in_bits_per_weight"].get<double>();
+    weights += count;
+  }
+  const double planned = 2 * (4 * 64 * 64 + 3 * 128 * 64);
+  EXPECT_NEAR(error / planned, Figure("error"), 1e-9 * Figure("error"));
+  bits += 32 * (planned - weights);  // layers that stayed F32
+  EXPECT_NEAR(bits / planned, Figure("bits_per_weight"), 1e-9);
+  EXPECT_THAT(quantd::testing::ReadText(quantize.html), HasSubstr("model.layers.0.mlp.down_proj"));
+}
+
+TEST_F(PlanTest, AnotherBudgetNeedsNoMeasurementAndAnotherCandidateOnlyItsOwn) {
+  flags_.budget_bits = 4;
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  EXPECT_EQ(connections_, 1);
+  flags_.budget_bits = 3;
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  EXPECT_EQ(connections_, 1);
+  EXPECT_LE(Figure("bits_per_weight"), 3);
+  const size_t before = quantd::testing::ReadText(folder_ / "plan.frontier.jsonl").size();
+  flags_.candidates.push_back("rtn:bits=5,group-size=32");
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  EXPECT_EQ(connections_, 2);
+  EXPECT_GT(quantd::testing::ReadText(folder_ / "plan.frontier.jsonl").size(), before);
+  // The same plan as one that measured everything at once.
+  const std::string together = quantd::testing::ReadText(flags_.out);
+  flags_.frontier = folder_ / "fresh.jsonl";
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  EXPECT_EQ(quantd::testing::ReadText(flags_.out), together);
+}
+
+TEST_F(PlanTest, GoalsAreKeptAndTheAchievedIsTold) {
+  flags_.size = 150'000;
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  EXPECT_LE(report_["model"]["bytes"].get<double>(), 150'000);
+  flags_.size.reset();
+  flags_.max_error = 0.01;
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  EXPECT_LE(Figure("error"), 0.01);
+  flags_.max_error.reset();
+  flags_.low_share = 0.7;
+  flags_.candidates = {"mxint4:group-size=16"};
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  EXPECT_LE(Figure("low_share"), 0.7);
+  EXPECT_GT(Figure("low_share"), 0.5);
+  EXPECT_EQ(Figure("block"), 16);
+}
+
+TEST_F(PlanTest, ABudgetThatCannotBeMetNamesTheNearest) {
+  flags_.budget_bits = 1;
+  EXPECT_EQ(Run(), kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("the smallest plan takes"));
+  EXPECT_THAT(err_.str(), HasSubstr("(2.5"));  // 2 bits and half a bit of scales, and shapes
+  EXPECT_FALSE(quantd::testing::FileExists(flags_.out));
+}
+
+TEST_F(PlanTest, TheLawAnswersALossInItsDomainAlone) {
+  flags_.candidates = {"mxint4:group-size=32"};
+  flags_.max_loss = std::log(1.1);
+  EXPECT_EQ(Run(), kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("--extrapolate"));
+  EXPECT_THAT(err_.str(), Not(HasSubstr("what was measured")));
+  EXPECT_EQ(connections_, 0);  // it is asked before anything is measured
+  flags_.billions = 7;
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  EXPECT_THAT(err_.str(), HasSubstr("at most 0.8175 of the weights"));
+  EXPECT_LE(Figure("low_share"), 0.8175);
+}
+
+TEST_F(PlanTest, RandomDrawsFollowTheSeedAndTheLossThatIsGiven) {
+  flags_.candidates = {"mxint4:group-size=32"};
+  flags_.low_share = 0.6;
+  flags_.trials = 10;
+  flags_.seed = 7;
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("the best of 10 random draws"));
+  EXPECT_LE(Figure("low_share"), 0.6);
+  const std::string first = quantd::testing::ReadText(flags_.out);
+  ASSERT_EQ(Run(), kExitOk);
+  EXPECT_EQ(quantd::testing::ReadText(flags_.out), first);
+  // The fewest lines win; a recipe that is asked for again has as many.
+  flags_.loss_command = "wc -l <";
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  EXPECT_THAT(err_.str(), HasSubstr("trial 10 of 10: "));
+  EXPECT_FALSE(quantd::testing::FileExists(flags_.out + ".trial"));
+  flags_.loss_command = "echo nothing; :";
+  EXPECT_EQ(Run(), kExitRuntime);
+  EXPECT_THAT(err_.str(), HasSubstr("\"nothing\" is not a number"));
+  flags_.loss_command = "false";
+  EXPECT_EQ(Run(), kExitRuntime);
+}
+
+TEST_F(PlanTest, FusedLayersGetOneCandidate) {
+  flags_.budget_bits = 3.7;
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  std::map<std::string, std::string> chosen;
+  for (const Json& layer : report_["layers"]) {
+    chosen[layer["module"].get<std::string>()] = layer["chosen"].get<std::string>();
+  }
+  for (const char* layer : {"0", "1"}) {
+    const std::string block = std::string("model.layers.") + layer;
+    EXPECT_EQ(chosen[block + ".self_attn.q_proj"], chosen[block + ".self_attn.k_proj"]);
+    EXPECT_EQ(chosen[block + ".self_attn.q_proj"], chosen[block + ".self_attn.v_proj"]);
+    EXPECT_EQ(chosen[block + ".mlp.gate_proj"], chosen[block + ".mlp.up_proj"]);
+  }
+}
+
+TEST_F(PlanTest, PathsThatCannotBeWrittenAreKnownFirst) {
+  flags_.budget_bits = 4;
+  flags_.html = folder_ / "no/such/folder.html";
+  EXPECT_EQ(Run(), kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("--html: "));
+  EXPECT_EQ(connections_, 0);
+  flags_.html = "";
+  flags_.layout = "compressed-tensors";
+  flags_.candidates = {"awq"};
+  EXPECT_EQ(Run(), kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("column scales"));
+  flags_.candidates = {"gptq"};
+  EXPECT_EQ(Run(), kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("candidate gptq: method gptq needs"));
+}
+
+TEST_F(PlanTest, AStopLeavesWhatWasMeasured) {
+  flags_.budget_bits = 4;
+  env_.connect = [this](const client::ChannelOptions& options) {
+    stop_.Stop();
+    return client::Connect(options);
+  };
+  EXPECT_EQ(Run(), kExitInterrupted);
+  EXPECT_THAT(err_.str(), HasSubstr("the same command goes on from there"));
+}
+
+}  // namespace
+}  // namespace quantd::cli
