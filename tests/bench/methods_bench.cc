@@ -1,10 +1,11 @@
 // Runs methods through the engine on a made-up layer and prints what each took.
 //
-// usage: methods_bench ROWS COLUMNS THREADS METHOD[,KEY=VALUE...] ...
+// usage: methods_bench ROWS COLUMNS THREADS METHOD[,KEY=VALUE...][+METHOD...] ...
 //
-// One line a method: NAME SECONDS PEAK_BYTES PREDICTED_BYTES OUTPUT_ERROR BITS. The peak is the
-// resident size at its highest, above what the process held before the upload. Each method runs in
-// a child of its own, so that what one leaves behind is not the next one's.
+// One line a method: NAME SECONDS PEAK_BYTES PREDICTED_BYTES OUTPUT_ERROR BITS. Several methods
+// joined by '+' are candidates of one Measure job; the figures are the first one's then. The peak
+// is the resident size at its highest, above what the process held before the upload. Each line
+// comes from a child of its own, so that what one leaves behind is not the next one's.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include <fstream>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_split.h"
@@ -111,22 +113,25 @@ absl::Status Upload(const Layer& layer, const std::vector<TensorDecl>& decls, Jo
   return absl::OkStatus();
 }
 
-absl::Status RunMethod(const std::string& text, int64_t m, int64_t n, int threads) {
+absl::StatusOr<Spec> SpecOf(const std::string& text) {
   std::vector<std::string> parts = absl::StrSplit(text, ',');
   std::vector<std::pair<std::string, std::string>> settings;
   for (size_t i = 1; i < parts.size(); ++i) {
     settings.push_back(absl::StrSplit(parts[i], absl::MaxSplits('=', 1)));
   }
-  const absl::StatusOr<Spec> spec = ResolveSpec(parts[0], settings);
-  if (!spec.ok()) return spec.status();
-  const Layer layer(m, n);
-  QuantizeJob request;
+  return ResolveSpec(parts[0], settings);
+}
+
+// Runs `request`, which has everything but its tensors, and prints its line.
+template <typename Request>
+absl::Status RunJob(const std::string& name, Request request, const std::vector<Spec>& specs,
+                    const Layer& layer, int threads) {
   request.id = "bench";
   request.layout = "plain";
-  request.spec = *spec;
   request.tensors = {layer.Declare("w.weight", Role::kWeight), layer.Declare("h", Role::kHessian)};
-  for (const Role role : RequiredRoles(*spec)) {
-    if (role != Role::kHessian) {
+  for (const Spec& spec : specs) {
+    for (const Role role : RequiredRoles(spec)) {
+      if (role == Role::kHessian) continue;
       request.tensors.push_back(layer.Declare(std::string(RoleName(role)), role));
     }
   }
@@ -147,17 +152,38 @@ absl::Status RunMethod(const std::string& text, int64_t m, int64_t n, int thread
   const absl::StatusOr<JobResult> result = (*job)->Run(context);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   if (!result.ok()) return result.status();
-  const TensorReport& report = result->report.tensors[0];
-  std::printf("%s %.3f %.0f %llu %.4g %.3f\n", text.c_str(), took.count(),
+  const TensorReport& report =
+      result->candidates.empty() ? result->report.tensors[0] : result->candidates[0].report;
+  std::printf("%s %.3f %.0f %llu %.4g %.3f\n", name.c_str(), took.count(),
               StatusBytes("VmHWM") - before,
               static_cast<unsigned long long>((*job)->cost().peak_bytes),
               report.error.output_relative_error.value_or(-1), report.all_in_bits_per_weight);
   return absl::OkStatus();
 }
 
+absl::Status RunMethod(const std::string& text, int64_t m, int64_t n, int threads) {
+  std::vector<Spec> specs;
+  for (absl::string_view one : absl::StrSplit(text, '+')) {
+    const absl::StatusOr<Spec> spec = SpecOf(std::string(one));
+    if (!spec.ok()) return spec.status();
+    specs.push_back(*spec);
+  }
+  const Layer layer(m, n);
+  if (specs.size() > 1) {
+    MeasureJob request;
+    request.candidates = specs;
+    return RunJob(text, std::move(request), specs, layer, threads);
+  }
+  QuantizeJob request;
+  request.spec = specs.front();
+  return RunJob(text, std::move(request), specs, layer, threads);
+}
+
 int Main(int argc, char** argv) {
   if (argc < 5) {
-    std::fprintf(stderr, "usage: methods_bench ROWS COLUMNS THREADS METHOD[,KEY=VALUE...] ...\n");
+    std::fprintf(
+        stderr,
+        "usage: methods_bench ROWS COLUMNS THREADS METHOD[,KEY=VALUE...][+METHOD...] ...\n");
     return 2;
   }
   int failed = 0;

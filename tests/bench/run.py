@@ -208,6 +208,29 @@ class MethodTable:
         return "\n".join(lines)
 
 
+def planner_table(binaries):
+    t = Table()
+    lines = subprocess.run([binaries / "planner_bench"], check=True, stdout=subprocess.PIPE).stdout.decode()
+    rows = [line.split() for line in lines.splitlines()]
+    plans = [r for r in rows if not r[0].endswith(("-frontier", "-draws"))]
+    t.note("models planned", "10,000 layers of 16 candidates: like a transformer with fused sets, of random sizes, "
+                             "all equal; for a size, an error, a share in low precision")
+    t.add("slowest plan", max(float(r[1]) for r in plans), "s", 2, "<=")
+    t.add("largest peak of the process", max(float(r[2]) for r in rows) / 1e6, "MB", 500, "<=")
+    t.add("largest gap to the optimum", 100 * max(float(r[3]) for r in plans), "%", 0, "<=")
+    t.note("frontier of 64 budgets, for the page", f"{max(float(r[1]) for r in rows if 'frontier' in r[0]):.2f} s")
+    candidates = [f"gptq,bits={bits},group-size={size}" for bits in (2, 3, 4) for size in (32, 64, 128)]
+    candidates += [f"gptq,bits={bits}" for bits in (5, 6, 8)]
+    out = subprocess.run([binaries / "methods_bench", "2048", "2048", str(os.cpu_count()), *candidates,
+                          "+".join(candidates)], check=True, stdout=subprocess.PIPE).stdout.decode()
+    seconds = [float(line.split()[1]) for line in out.splitlines()]
+    t.add(f"Measure of {len(candidates)} gptq candidates, 2048 x 2048, against as many Quantize jobs",
+          seconds[-1] / sum(seconds[:-1]), "x", 0.75, "<=")
+    peaks = [float(line.split()[2]) for line in out.splitlines()]
+    t.add("its peak against the largest of theirs", peaks[-1] / max(peaks[:-1]), "x", 1.1, "<=")
+    return t
+
+
 def wire_table(binaries):
     t = Table()
     m = n = 4096
@@ -301,6 +324,7 @@ def main():
     for title, run in [("k-means", lambda: kmeans_table(args.build_dir)),
                        ("Methods, 4096 x 4096", lambda: MethodTable(binaries, 4096, 4096)),
                        ("Additive codes", lambda: aqlm.speed_section(Table(), binaries)),
+                       ("Plans", lambda: planner_table(binaries)),
                        ("Wire", lambda: wire_table(binaries)),
                        ("Memory", lambda: memory_table(binaries, args.large)),
                        ("Readers that do not read", lambda: unread_table(binaries))]:
