@@ -16,7 +16,8 @@ import unittest
 
 import checkpoint
 from harness import BINARIES, GROUPS, EndToEnd
-from method_cases import Methods  # unittest finds it here
+from method_cases import Methods  # unittest finds them here
+from plan_cases import Plans
 from processes import WAIT_SECONDS, wait_until
 
 
@@ -514,7 +515,7 @@ class BadInput(EndToEnd):
         self.assertEqual(self.files(self.path("out")), {"precious.txt": b"mine"})
 
 
-__all__ = ["Methods", "main"]
+__all__ = ["Methods", "Plans", "main"]
 
 
 def main():
