@@ -316,6 +316,12 @@ class KnownLayersTest(unittest.TestCase):
         below = self.known(paper=0.0005)
         self.assertIn("known layers: nothing below the rate-distortion bound", self.failed(below))
 
+    def test_a_program_that_prints_nothing_fails_the_run(self):
+        def failed(known):
+            return [check.what for check in run.run_checks([], {}, {}, known) if not check.passed]
+        self.assertEqual(failed(None), [])
+        self.assertEqual(failed([]), ["known layers: every row runs"])
+
     def test_tables_hold_both_cases(self):
         correlated, independent = known_layers.tables(self.known())
         self.assertEqual(len(correlated.rows) + len(independent.rows), len(known_layers.FIGURES) + 1)

@@ -1,5 +1,6 @@
 """The words of docs/quality.md: what the figures are, what this run's figures say, how to print a row."""
 
+import mixed_plans
 from rows import WIDTHS
 from statistics_files import DRIFT_BITS
 
@@ -49,6 +50,18 @@ KNOWN = """Layers made up by `tests/reference/aqlm_case.cc`, run through the eng
 implementation in Python reached on a layer of the same kind; it starts as with `refine-rounds=0`, and its numbers are
 drawn otherwise. *bound*: no code of so many bits can leave less (rate-distortion, all bits counted)."""
 
+MIXED = """`quantctl plan` measures every candidate on every layer, gives each layer one so that the error is least
+within a budget of bits, and writes a recipe; `quantctl quantize --recipe` runs it. Errors of this section are means
+weighted with parameters, which is what a plan makes least, not geometric means as above. *Predicted*: what was
+measured of the chosen candidates before there was a recipe. *Measured*: by the report of the recipe's run. *Base*: of
+the candidates that all layers alike can have within the budget, the one that leaves the least error; where it has
+fewer bits than the budget, part of what a plan wins is that it fills it. Query, key and value of a block take one
+candidate, as loaders fuse them. A row names candidates and budget.{budgets}
+
+{sets}
+
+{verdict}"""
+
 DRIFT = """Inputs as they are when all earlier layers were rounded to {bits} bits. *Error on drifted inputs*:
 E|W x - W' x'|^2 / E|W x|^2, x of the full-precision model and x' drifted: it holds the drift itself, which no weights
 of one layer undo wholly. *Plain error*: as above, by H of full-precision inputs. Both are computed from the decoded
@@ -62,12 +75,13 @@ WEIGHTED = """*Weighted error*: with H = sum r x x' / sum r, r the attention a t
 {verdict}"""
 
 
-def page_text(tables, checks, rows, results, comparisons, layers, with_outliers, modules):
+def page_text(tables, checks, rows, results, comparisons, layers, with_outliers, modules, mixed=()):
     notes = {
         "Outliers at equal bits": OUTLIERS.format(count=len(with_outliers), layers=len(layers),
                                                   verdict=outlier_verdict(comparisons)),
         "Sums of codebook entries": ADDITIVE.format(verdict=additive_verdict(rows, results)),
         "Known layers: correlated inputs": KNOWN,
+        "Mixed precision": mixed_note(mixed),
         "Drifted inputs": DRIFT.format(bits=DRIFT_BITS, verdict=decoded_verdict(
             rows, results, "drift", "drift-gptq-plain")),
         "Weighted tokens": WEIGHTED.format(verdict=decoded_verdict(rows, results, "weighted", "weighted-gptq-plain")),
@@ -158,6 +172,53 @@ def outlier_verdict(comparisons):
     if unknown:
         parts.append(f"Out of the base's reach: {', '.join(unknown)}.")
     return " ".join(parts)
+
+
+def mixed_note(plans):
+    sets = "\n".join(f"- *{one.title}*: `--candidates \"{one.text}\"`" for one in mixed_plans.SETS)
+    budgets = ", ".join(f"{plan.budget:.4g} bits are those of `{plan.budget_of}` on all layers"
+                        for plan in plans if plan.budget_of)
+    verdict = mixed_verdict([plan for plan in plans if not plan.failure])
+    return MIXED.format(sets=sets, budgets=f"\n{budgets}." if budgets else "", verdict=verdict)
+
+
+def mixed_verdict(plans):
+    """What the plans of each set of candidates do with their bits; all layers alike are told apart."""
+    lines = []
+    for one in mixed_plans.SETS:
+        mine = [plan for plan in plans if plan.candidates == one and len(set(plan.chosen.values())) > 1]
+        alike = [plan for plan in plans if plan.candidates == one and plan not in mine]
+        lines += [f"At {plan.budget:.4g} bits all layers of *{one.title}* get `{next(iter(plan.chosen.values()))}`: "
+                  "no mixture is better." for plan in alike]
+        if not mine:
+            continue
+        ratios = [f"{plan.uniform_ratio:.2f}" for plan in mine]
+        budgets = ", ".join(f"{plan.budget:.4g}" for plan in mine)
+        lines.append(f"At {budgets} bits plans of *{one.title}* leave {', '.join(ratios)} of the base's error. "
+                     f"{mixed_kinds(mine)}{mixed_methods(mine)}")
+    return "\n\n".join(lines)
+
+
+def mixed_kinds(plans):
+    """Which kinds of layers all these plans give more bits than the mean, and which fewer."""
+    bits = [mixed_plans.bits_by_kind(plan) for plan in plans]
+    more, fewer = ([kind for kind in bits[0] if all(sign * (of[kind] - plan.measured.bits) > 0
+                                                    for plan, of in zip(plans, bits))] for sign in (1, -1))
+    return f"All of them give more bits than the mean to {listed(more)} and fewer to {listed(fewer)}."
+
+
+def mixed_methods(plans):
+    """Which share of the weights got which method, where there is a choice."""
+    shares = [mixed_plans.share_by_method(plan) for plan in plans]
+    methods = sorted(set().union(*shares))
+    if len(methods) < 2:
+        return ""
+    parts = (f"{', '.join(f'{100 * share.get(method, 0):.0f}' for share in shares)} % {method}" for method in methods)
+    return f" Of the weights they make {'; '.join(parts)}."
+
+
+def listed(names):
+    return ", ".join(f"`{name}`" for name in names) or "no kind of layer"
 
 
 def decoded_verdict(rows, results, table, base):

@@ -9,6 +9,10 @@ import dataclasses
 WIDTHS = (4, 3, 2)
 
 
+class RowError(Exception):
+    """A row that could not be made; the text is quantctl's first line of complaint."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     key: str  # unique; checks name rows by it

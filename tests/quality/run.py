@@ -23,20 +23,17 @@ import time
 
 import figures
 import known_layers
+import mixed_plans
 import page
 import reading
 import statistics_files
-from rows import ADDITIVE_BASES, OUTLIER_BASES, ROWS, WIDTHS
+from rows import ADDITIVE_BASES, OUTLIER_BASES, ROWS, WIDTHS, RowError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "quality.md"
 ENCODER = r"^encoder\.layer\."
 ROW_SECONDS = 300
 OUTLIER_DEVIATIONS = 20
-
-
-class RowError(Exception):
-    """A row that could not be made; the text is quantctl's first line of complaint."""
 
 
 class Runner:
@@ -49,9 +46,9 @@ class Runner:
 
     def run(self, row, width):
         out, report = os.path.join(self._folder, "out"), os.path.join(self._folder, "report.json")
-        self._call("quantize", self._model, "-o", out, *row.command(width), "--layout", "plain", "--jobs", "1",
-                   "--include", self._modules, "--statistics", self._statistics[row.statistics],
-                   "--on-degraded", "accept", "--report", report)
+        self.call("quantize", self._model, "-o", out, *row.command(width), "--layout", "plain", "--jobs", "1",
+                  "--include", self._modules, "--statistics", self._statistics[row.statistics],
+                  "--on-degraded", "accept", "--report", report)
         try:
             result = figures.read_report(report)
             if row.table in ("drift", "weighted"):
@@ -61,6 +58,11 @@ class Runner:
             raise RowError(f"{type(error).__name__}: {error}") from error
         finally:
             shutil.rmtree(out, ignore_errors=True)
+
+    def mixed_plans(self):
+        return mixed_plans.run(mixed_plans.Planner(
+            self.call, self._model, self._modules, self._statistics["plain"], self._folder,
+            lambda module: self._decoded.weight(module).size))
 
     def modules_with_outliers(self, modules):
         """Those with a weight beyond OUTLIER_DEVIATIONS standard deviations."""
@@ -73,7 +75,7 @@ class Runner:
 
     def _measure_decoded(self, row, out, result):
         dense_folder = os.path.join(self._folder, "dense")
-        self._call("dequantize", out, "-o", dense_folder, "--dtype", "F32")
+        self.call("dequantize", out, "-o", dense_folder, "--dtype", "F32")
         dense = statistics_files.read_dense(dense_folder)
         shutil.rmtree(dense_folder)
         decoded, modules = self._decoded, list(result.layers)
@@ -95,15 +97,17 @@ class Runner:
                 elif not math.isclose(own, layer.drift_error, rel_tol=1e-3, abs_tol=1e-5):
                     yield f"{row.key}: {module}: drift error {layer.drift_error:.6g} reported, {own:.6g} decoded"
 
-    def _call(self, *arguments):
+    def call(self, *arguments, seconds=ROW_SECONDS):
+        """What quantctl prints; RowError when it fails."""
         command = [str(self._binary), *arguments]
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-                                  timeout=ROW_SECONDS, check=False)
+                                  timeout=seconds, check=False)
         except subprocess.TimeoutExpired as error:
-            raise RowError(f"took more than {ROW_SECONDS} s") from error
+            raise RowError(f"took more than {seconds} s") from error
         if done.returncode != 0:
             raise RowError(first_complaint(done.stderr, done.returncode))
+        return done.stdout
 
 
 def first_complaint(text, code):
@@ -220,7 +224,8 @@ def outlier_table(comparisons, results):
     return table
 
 
-def run_checks(rows, results, errors, known=()):
+def run_checks(rows, results, errors, known=None, mixed=None):
+    """known, mixed: what their runs found, be it nothing; None: they were not asked for."""
     keys = {row.key for row in rows}
     checks = [figures.Check("every row runs", not errors, f"{len(errors)} of {len(errors) + len(results)} failed"
                             if errors else f"{len(results)} runs")]
@@ -237,8 +242,10 @@ def run_checks(rows, results, errors, known=()):
     for key in ("aqlm-2x8", "aqlm-1x8g4"):
         if {key, "gptq"} <= keys:
             checks.append(check_additive(key, results))
-    if known:
+    if known is not None:
         checks += known_layers.checks(known)
+    if mixed is not None:
+        checks += mixed_plans.checks(mixed)
     checks.append(figures.check_widths(results, [row.key for row in rows if row.widths == WIDTHS], WIDTHS))
     return checks
 
@@ -304,7 +311,11 @@ def main():
         results, errors, unit = run_rows(runner, rows)
         layers = sorted(set().union(*(result.layers for result in results.values())))
         with_outliers = runner.modules_with_outliers(layers)
-    known = []
+        mixed = None
+        if not args.rows or re.search(args.rows, "mixed"):
+            print("mixed plans ...", flush=True)
+            mixed = runner.mixed_plans()
+    known = None
     if not args.rows or re.search(args.rows, "known"):
         print("known layers ...", flush=True)
         known = known_layers.run(args.bin_dir.resolve())
@@ -314,13 +325,15 @@ def main():
         width_table("Smaller groups", "groups", rows, results, errors, unit),
         formats_table(rows, results, errors, unit),
         additive_table(rows, results, errors, unit),
-        *known_layers.tables(known),
+        *known_layers.tables(known or []),
         outlier_table(comparisons, results),
+        *mixed_plans.tables(mixed or []),
         decoded_table("Drifted inputs", "drift", "error on drifted inputs", rows, results, errors),
         decoded_table("Weighted tokens", "weighted", "weighted error", rows, results, errors),
     ]
-    checks = run_checks(rows, results, errors, known)
-    text = reading.page_text(tables, checks, rows, results, comparisons, layers, with_outliers, args.modules)
+    checks = run_checks(rows, results, errors, known, mixed)
+    text = reading.page_text(tables, checks, rows, results, comparisons, layers, with_outliers, args.modules,
+                             mixed or [])
     if args.json:
         write_json(args.json, results)
     output = args.page or (None if args.rows else PAGE)

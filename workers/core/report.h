@@ -95,8 +95,9 @@ struct TensorReport {
 
 // What Measure tells of one candidate on one weight.
 struct CandidateReport {
-  int candidate = 0;    // index among the request's candidates
-  TensorReport report;  // without RTN baseline and packed digests; REJECTED where the spec does not fit
+  int candidate = 0;  // index among the request's candidates
+  TensorReport
+      report;  // without RTN baseline and packed digests; REJECTED where the spec does not fit
 };
 
 struct JobReport {
