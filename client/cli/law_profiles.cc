@@ -70,7 +70,7 @@ class Entry {
       if (!seen.insert(key).second) {
         return WrongAt(item.first, absl::StrCat("key \"", key, "\" stands here twice"));
       }
-      if (taken_.count(key) == 0) {
+      if (!taken_.contains(key)) {
         return WrongAt(item.first, absl::StrCat("unknown key \"", key, "\""));
       }
     }

@@ -208,6 +208,7 @@ absl::Status PlanScales(const std::map<std::string, std::string>& keys, Quantize
   plan->folds = PlanFolds(plan->checkpoint, scaled);
   if (plan->folds.stored.empty() || plan->layout->name() == "plain") return absl::OkStatus();
   std::vector<std::string> lines;
+  lines.reserve(plan->folds.stored.size());
   for (const auto& [module, why] : plan->folds.stored) {
     lines.push_back(absl::StrCat(module, ": ", why));
   }

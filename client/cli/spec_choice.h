@@ -17,7 +17,7 @@ struct SpecChoice {
   // SpecField::name -> text that SetSpecField takes.
   std::map<std::string, std::string> fields;
 
-  bool Has(absl::string_view field) const { return fields.count(std::string(field)) != 0; }
+  bool Has(absl::string_view field) const { return fields.contains(std::string(field)); }
 };
 
 // Sets one key from text: "method", any SpecField by name or path, any SpecShorthand (which sets

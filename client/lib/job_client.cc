@@ -47,6 +47,7 @@ std::vector<std::string> WeightNames(const MeasureJob&) { return {}; }
 
 std::vector<std::string> WeightNames(const DequantizeJob& job) {
   std::vector<std::string> names;
+  names.reserve(job.weights.size());
   for (const PackedWeight& weight : job.weights) names.push_back(weight.name);
   return names;
 }

@@ -44,6 +44,7 @@ class JobObserver {
   // A whole state of the job: the bytes of a tensor of role CHECKPOINT with which the same request
   // goes on from there. Nothing is read from the server while this runs.
   // False if it could not be kept, so that a next attempt cannot go on from it.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): overrides keep it
   virtual bool OnState(std::string /*state*/) { return false; }
   // Before the wait for the next attempt; what OnSent told so far is void.
   virtual void OnRetry(const AttemptFailure&, absl::Duration /*delay*/) {}

@@ -60,7 +60,7 @@ absl::Status ResultCollector::AddTensor(wire::ResultTensorFrame frame) {
     return absl::InternalError(absl::StrCat("result tensor \"", name, "\": weight ", frame.weight,
                                             " of a request with ", weight_names_.size()));
   }
-  if (by_index_.count(frame.index) != 0) {
+  if (by_index_.contains(frame.index)) {
     return absl::InternalError(absl::StrCat("result tensor \"", name, "\": number ", frame.index,
                                             " was announced before"));
   }
@@ -94,8 +94,9 @@ absl::Status ResultCollector::AddState(wire::JobStateFrame piece) {
     return absl::InternalError("the server sent a state of the job after results");
   }
   absl::StatusOr<std::optional<std::string>> whole = states_.Add(std::move(piece));
-  if (whole.ok()) state_ = *std::move(whole);
-  return whole.status();
+  if (!whole.ok()) return whole.status();
+  state_ = *std::move(whole);
+  return absl::OkStatus();
 }
 
 absl::Status ResultCollector::CheckAgainstReport() const {

@@ -100,10 +100,10 @@ class GroupSolver {
   double ErrorEnergy(const RowFacts& facts, const float* a, int64_t rows, SolveScratch* scratch,
                      const CancelToken& cancel) const;
 
-  // sum over rows of (w' H w'^T - 2 w C w'^T) - (w H w^T - 2 w C w^T): see
+  // sum over rows of (w' H w'^T - 2 w C w'^T) - (w H w^T - 2 w C w^T), with w' = w - error: see
   // TensorReport::drift_error.
   bool has_drift() const;
-  double Drift(const float* w, const float* decoded, int64_t rows, SolveScratch* scratch,
+  double Drift(const float* w, const float* error, int64_t rows, SolveScratch* scratch,
                const CancelToken& cancel) const;
 
   // What Prepare() had to do; absent without a factor. `growth` is the engine's to fill.

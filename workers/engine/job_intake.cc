@@ -78,7 +78,7 @@ absl::StatusOr<std::unique_ptr<AdditiveCode>> JobIntake::TakeGiven(size_t w, Exe
   auto given = std::make_unique<AdditiveCode>();
   const auto take = [&](int index, std::vector<float>* out) {
     const absl::Span<const float> values = floats_[index]->values();
-    const absl::Status status = CheckStorableF16(tensors_[index], values);
+    absl::Status status = CheckStorableF16(tensors_[index], values);
     out->assign(values.begin(), values.end());
     floats_[index].reset();
     return status;

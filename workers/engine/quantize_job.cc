@@ -77,6 +77,7 @@ class QuantizeJobImpl : public Job {
 
     const std::string refused = Refusal(solver);
     std::vector<int64_t> rows;
+    rows.reserve(shape_.weights.size());
     for (const int i : shape_.weights) rows.push_back(job_.tensors[i].shape[0]);
     JobWatch watch(job_.spec, std::move(rows), context.progress, StatesWanted(context), &*state_);
     for (int w = 0; w < static_cast<int>(shape_.weights.size()); ++w) {
@@ -99,7 +100,7 @@ class QuantizeJobImpl : public Job {
   absl::Status TakeUpState() {
     state_.emplace(RequestDigest(job_, digests_), static_cast<int>(shape_.weights.size()));
     if (shape_.checkpoint < 0) return absl::OkStatus();
-    const absl::Status loaded = state_->Load(intake_.checkpoint());
+    absl::Status loaded = state_->Load(intake_.checkpoint());
     if (loaded.ok()) return loaded;
     return absl::Status(
         loaded.code(),
