@@ -51,7 +51,7 @@ implementation in Python reached on a layer of the same kind; it starts as with 
 drawn otherwise. *bound*: no code of so many bits can leave less (rate-distortion, all bits counted)."""
 
 MIXED = """`quantctl plan` measures every candidate on every layer, gives each layer one so that the error is least
-within a budget of bits, and writes a recipe; `quantctl quantize --recipe` runs it. Errors of this section are means
+within a budget of bits, and writes a recipe that `quantctl quantize` runs ([plan.md](plan.md)). Errors here are means
 weighted with parameters, which is what a plan makes least, not geometric means as above. *Predicted*: what was
 measured of the chosen candidates before there was a recipe. *Measured*: by the report of the recipe's run. *Base*: of
 the candidates that all layers alike can have within the budget, the one that leaves the least error; where it has
