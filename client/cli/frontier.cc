@@ -66,8 +66,6 @@ std::optional<LayerFrontier> Parse(const JournalEntry& entry) {
   LayerFrontier layer;
   layer.module = entry.module;
   layer.source = entry.source;
-  const Json statistics = json.value("statistics", Json(""));
-  if (statistics.is_string()) layer.statistics = statistics;
   for (const Json& item : json["candidates"]) {
     std::optional<MeasuredCandidate> candidate = FromJson(item);
     if (candidate.has_value()) layer.candidates.push_back(*std::move(candidate));
@@ -120,8 +118,10 @@ absl::StatusOr<std::unique_ptr<FrontierFile>> FrontierFile::Open(const std::stri
       Journal::Reopen(folder, digest, &entries, name);
   if (!journal.ok()) {
     return absl::Status(journal.status().code(),
-                        absl::StrCat("--frontier: ", journal.status().message(),
-                                     " (a frontier belongs to one version)"));
+                        absl::StrCat("--frontier: \"", path,
+                                     "\" is no frontier of this version, or another run writes it "
+                                     "(name another one, or remove it): ",
+                                     journal.status().message()));
   }
   std::unique_ptr<FrontierFile> file(new FrontierFile(*std::move(journal)));
   for (const JournalEntry& entry : entries) {
@@ -131,17 +131,13 @@ absl::StatusOr<std::unique_ptr<FrontierFile>> FrontierFile::Open(const std::stri
   return file;
 }
 
-const LayerFrontier* FrontierFile::Find(const std::string& module, const Digest& source,
-                                        const std::string& statistics) const {
+const LayerFrontier* FrontierFile::Find(const std::string& module, const Digest& source) const {
   const auto it = known_.find(module);
-  if (it == known_.end()) return nullptr;
-  const LayerFrontier& layer = it->second;
-  return layer.source == source && layer.statistics == statistics ? &layer : nullptr;
+  return it != known_.end() && it->second.source == source ? &it->second : nullptr;
 }
 
 absl::Status FrontierFile::Append(const LayerFrontier& layer) {
   Json json;
-  json["statistics"] = layer.statistics;
   json["candidates"] = Json::array();
   for (const MeasuredCandidate& candidate : layer.candidates) {
     json["candidates"].push_back(ToJson(candidate));

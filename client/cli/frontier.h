@@ -24,7 +24,9 @@ namespace quantd::cli {
 
 // One candidate on one layer.
 struct MeasuredCandidate {
-  std::string key;  // of the spec as asked: KeyOf
+  // What decides the figures beside the weight: KeyOf, digests of the statistics, of weights that
+  // it is tied to.
+  std::string key;
   Outcome outcome = Outcome::kUnspecified;
   std::string reason;                  // empty for OK
   double code_bits = 0;                // a weight's code
@@ -39,8 +41,7 @@ struct MeasuredCandidate {
 
 struct LayerFrontier {
   std::string module;
-  Digest source;           // of the weight's bytes
-  std::string statistics;  // what was sent beside it, as text: digests
+  Digest source;  // of the weight's bytes
   std::vector<MeasuredCandidate> candidates;
 
   const MeasuredCandidate* Find(const std::string& key) const;  // null: not measured
@@ -57,10 +58,8 @@ class FrontierFile {
   // FAILED_PRECONDITION for a file of another version, or one that another process writes.
   static absl::StatusOr<std::unique_ptr<FrontierFile>> Open(const std::string& path);
 
-  // What an earlier run knows of the layer; null for nothing, and where its weight or what was sent
-  // beside it was another.
-  const LayerFrontier* Find(const std::string& module, const Digest& source,
-                            const std::string& statistics) const;
+  // What an earlier run knows of the layer; null for nothing, and where its weight was another.
+  const LayerFrontier* Find(const std::string& module, const Digest& source) const;
 
   // On disk when it returns.
   absl::Status Append(const LayerFrontier& layer);

@@ -72,6 +72,12 @@ void PrintAnswer(const LawProfile& profile, const LawQuestion& question, const L
   line("Q_r", !question.low_share, number(answer.low_share), number);
   if (answer.block > 0) line("Q_b", !question.block, number(answer.block), number);
   line("delta", !question.delta, DeltaText(answer.delta), number);
+  if (answer.block > 0) {
+    *out << absl::StrFormat(
+        "bits     %.4g a weight on average: 4-bit codes and 8-bit scales, 16 "
+        "bits where precision is high\n",
+        AverageBits(answer.low_share, 4, 8, answer.block));
+  }
   for (const std::string& warning : answer.warnings) *out << "warning: " << warning << "\n";
 }
 

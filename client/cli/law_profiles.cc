@@ -55,10 +55,10 @@ class Entry {
     if (!value.IsDefined()) return absl::OkStatus();
     const bool pair = value.IsSequence() && value.size() == 2 && value[0].IsScalar() &&
                       value[1].IsScalar() && absl::SimpleAtod(value[0].Scalar(), &out->least) &&
-                      absl::SimpleAtod(value[1].Scalar(), &out->most) && out->least > 0 &&
-                      out->least <= out->most && std::isfinite(out->most);
+                      absl::SimpleAtod(value[1].Scalar(), &out->most) && out->least >= 0 &&
+                      out->least <= out->most && out->most > 0 && std::isfinite(out->most);
     if (pair) return absl::OkStatus();
-    return WrongAt(value, absl::StrCat(key, ": [LEAST, MOST] is wanted here, both above 0"));
+    return WrongAt(value, absl::StrCat(key, ": [LEAST, MOST] is wanted here, from 0 up"));
   }
 
   // After everything was read.
@@ -198,7 +198,9 @@ absl::StatusOr<LawProfile> FindLawProfile(const std::vector<LawProfile>& profile
 std::string LawProfileYaml(const std::string& name, const std::string& provenance,
                            const LawFit& fit) {
   const ScalingLaw& law = fit.law;
-  const auto range = [](const LawRange& r) { return absl::StrFormat("[%g, %g]", r.least, r.most); };
+  const auto range = [](const LawRange& r) {
+    return absl::StrFormat("[%.17g, %.17g]", r.least, r.most);
+  };
   return absl::StrFormat(
       "- name: %s\n  kind: law\n  provenance: %s\n  holds-for: the models and the format of these "
       "points\n  c: %.6g\n  a: %.6g\n  gamma-n: %.6g\n  gamma-b: %.6g\n  d: %g\n  residual: %.4g\n"

@@ -8,6 +8,8 @@
 #include "absl/time/clock.h"
 #include "client/cli/job_runs.h"
 #include "client/cli/progress_display.h"
+#include "client/cli/spec_text.h"
+#include "client/files/spec_json.h"
 #include "client/lib/queries.h"
 #include "workers/core/status_macros.h"
 #include "workers/methods/check.h"
@@ -40,10 +42,7 @@ class Observer : public client::JobObserver {
 class MeasureRun {
  public:
   MeasureRun(const PlanInput& input, const PlanFlags& flags, FrontierFile* file, Environment* env)
-      : input_(input), flags_(flags), file_(file), env_(env) {
-    for (const Candidate& c : input_.candidates)
-      keys_.push_back(KeyOf(c.spec, input_.layout->name()));
-  }
+      : input_(input), flags_(flags), file_(file), env_(env) {}
 
   absl::StatusOr<std::map<std::string, LayerFrontier>> Run() {
     TakeKnown();
@@ -76,33 +75,63 @@ class MeasureRun {
  private:
   void TakeKnown() {
     for (const InputLayer& layer : input_.layers) {
-      if (!layer.excluded.empty()) continue;
+      if (!layer.kept.empty()) continue;
       LayerFrontier& frontier = frontiers_[layer.module];
-      const LayerFrontier* known = file_->Find(layer.module, layer.source, layer.statistics_key);
+      const LayerFrontier* known = file_->Find(layer.module, layer.source);
       if (known != nullptr) frontier = *known;
       frontier.module = layer.module;
       frontier.source = layer.source;
-      frontier.statistics = layer.statistics_key;
     }
   }
 
-  bool Misses(int layer, int candidate) const {
-    const InputLayer& l = input_.layers[layer];
-    return l.fits[candidate] != 0 && frontiers_.at(l.module).Find(keys_[candidate]) == nullptr;
+  bool Misses(int l, int candidate) const {
+    const InputLayer& layer = input_.layers[l];
+    return layer.fits[candidate] != 0 &&
+           frontiers_.at(layer.module).Find(layer.keys[candidate]) == nullptr;
   }
 
+  // Candidates that want the same statistics share a request, as they would share its H.
   void FindPending() {
     for (const std::vector<int>& group : input_.groups) {
-      PendingGroup pending;
-      for (int c = 0; c < static_cast<int>(keys_.size()); ++c) {
+      std::map<std::string, std::vector<int>> candidates;  // by what is sent with them
+      for (int c = 0; c < static_cast<int>(input_.candidates.size()); ++c) {
         const bool missed =
             std::any_of(group.begin(), group.end(), [&](int layer) { return Misses(layer, c); });
-        if (missed) pending.candidates.push_back(c);
+        if (missed) candidates[SentWith(group, c)].push_back(c);
       }
-      if (pending.candidates.empty()) continue;
-      pending.layers = group;
-      pending_.push_back(std::move(pending));
+      for (auto& [sent, list] : candidates) {
+        PendingGroup pending;
+        for (const int l : group) {
+          const bool fits = std::any_of(list.begin(), list.end(),
+                                        [&](int c) { return input_.layers[l].fits[c] != 0; });
+          if (fits) pending.layers.push_back(l);
+        }
+        pending.candidates = std::move(list);
+        pending_.push_back(std::move(pending));
+      }
     }
+  }
+
+  // The same for every layer of the group that the candidate fits: their roles, and which form of
+  // H.
+  std::string SentWith(const std::vector<int>& group, int candidate) const {
+    for (const int l : group) {
+      if (input_.layers[l].fits[candidate] == 0) continue;
+      std::string text;
+      for (const Statistic& s : input_.layers[l].statistics[candidate]) {
+        absl::StrAppend(&text, " ", static_cast<int>(s.role));
+      }
+      return text;
+    }
+    return "";
+  }
+
+  // What is sent with a layer: that of any candidate of the request which fits it.
+  const std::vector<Statistic>& StatisticsOf(const PendingGroup& group, int l) const {
+    const InputLayer& layer = input_.layers[l];
+    const auto fitting = std::find_if(group.candidates.begin(), group.candidates.end(),
+                                      [&layer](int c) { return layer.fits[c] != 0; });
+    return layer.statistics[*fitting];
   }
 
   struct Request {
@@ -129,11 +158,9 @@ class MeasureRun {
     }
     bool shared = false;
     for (const int l : group.layers) {
-      for (const Statistic& s : input_.layers[l].statistics) {
+      for (const Statistic& s : StatisticsOf(group, l)) {
         const bool own = IsOfOneWeight(s.role);
-        const bool used = std::any_of(request.job.candidates.begin(), request.job.candidates.end(),
-                                      [&s](const Spec& spec) { return UsesRole(spec, s.role); });
-        if (!used || (!own && l != group.layers.front())) continue;
+        if (!own && l != group.layers.front()) continue;
         add(*s.stored, s.role, input_.statistics->Bytes(s));
         if (own) request.job.tensors.back().of = input_.layers[l].tensor->name();
         shared |= !own;
@@ -195,18 +222,30 @@ class MeasureRun {
       const InputLayer& layer = input_.layers[group.layers[k]];
       LayerFrontier& frontier = frontiers_.at(layer.module);
       for (size_t i = 0; i < each; ++i) {
+        const int c = group.candidates[i];
         const TensorReport& report = answer.candidates[k * each + i].report;
-        const std::string& key = keys_[group.candidates[i]];
-        if (frontier.Find(key) == nullptr) {
-          frontier.candidates.push_back(MeasuredFrom(key, report));
+        QUANTD_RETURN_IF_ERROR(CheckSpecOf(report, c));
+        if (layer.fits[c] != 0 && frontier.Find(layer.keys[c]) == nullptr) {
+          frontier.candidates.push_back(MeasuredFrom(layer.keys[c], report));
         }
       }
       QUANTD_RETURN_IF_ERROR(file_->Append(frontier));
       input_.checkpoint.Release(*layer.tensor);
-      for (const Statistic& s : layer.statistics) input_.statistics->Release(s);
+      for (const Statistic& s : StatisticsOf(group, group.layers[k])) {
+        input_.statistics->Release(s);
+      }
     }
     display_->Done(static_cast<int>(group.layers.size()), BytesOf(group));
     return absl::OkStatus();
+  }
+
+  // Figures of another spec would be worse than none.
+  absl::Status CheckSpecOf(const TensorReport& report, int candidate) const {
+    const Spec& asked = input_.candidates[candidate].spec;
+    if (IsAdaptive(asked) || SpecToJson(report.spec) == SpecToJson(asked)) return absl::OkStatus();
+    return absl::InternalError(absl::StrCat(report.name, ": the server measured ",
+                                            SpecSummary(report.spec), " for ", SpecSummary(asked),
+                                            ": client and server are of different versions"));
   }
 
   uint64_t BytesOf(const PendingGroup& group) const {
@@ -225,7 +264,6 @@ class MeasureRun {
   FrontierFile* const file_;
   Environment* const env_;
   const std::string run_id_ = NewRunId();
-  std::vector<std::string> keys_;  // by candidate
   std::map<std::string, LayerFrontier> frontiers_;
   std::vector<PendingGroup> pending_;
   std::unique_ptr<client::Connection> connection_;

@@ -1,5 +1,6 @@
 #include "client/cli/plan.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <utility>
@@ -40,16 +41,19 @@ class PlanRun {
 
   absl::Status Run() {
     QUANTD_RETURN_IF_ERROR(CheckPaths());
+    QUANTD_ASSIGN_OR_RETURN(law_, LoadLaw(flags_));
     QUANTD_ASSIGN_OR_RETURN(input_, MakePlanInput(flags_, *env_->stop));
     for (const std::string& warning : input_->warnings) Warn(warning);
     QUANTD_RETURN_IF_ERROR(AskTheLaw());
+    QUANTD_ASSIGN_OR_RETURN(const PlanWishes wishes, ReadWishes(*input_, flags_));
+    for (const std::string& note : wishes.notes) Warn(note);
     QUANTD_ASSIGN_OR_RETURN(std::unique_ptr<FrontierFile> file,
                             FrontierFile::Open(FrontierPath(flags_)));
     measuring_ = true;
     QUANTD_ASSIGN_OR_RETURN(frontiers_, MeasureFrontiers(*input_, flags_, file.get(), env_));
     measuring_ = false;
-    QUANTD_ASSIGN_OR_RETURN(problem_, MakePlanProblem(*input_, frontiers_, flags_));
-    for (const std::string& note : problem_.notes) *env_->err << "note: " << note << "\n";
+    QUANTD_ASSIGN_OR_RETURN(problem_, MakePlanProblem(*input_, wishes, frontiers_));
+    for (const std::string& note : problem_.notes) Warn(note);
     QUANTD_RETURN_IF_ERROR(Choose());
     return Write();
   }
@@ -59,16 +63,32 @@ class PlanRun {
  private:
   void Warn(const std::string& warning) const { *env_->err << "warning: " << warning << "\n"; }
 
-  // A file that cannot be written should be known before the measurements, not after.
+  // What cannot be written, or would be written over something that is needed, should be known
+  // before the measurements.
   absl::Status CheckPaths() const {
-    for (const auto& [flag, path] : {std::pair("-o", flags_.out), std::pair("--html", flags_.html),
-                                     std::pair("--report", flags_.report)}) {
-      if (path.empty()) continue;
-      std::error_code error;
-      const fs::path folder = fs::absolute(path, error).parent_path();
-      if (fs::is_directory(folder, error) && !fs::is_directory(path, error)) continue;
-      return absl::InvalidArgumentError(
-          absl::StrCat(flag, ": \"", path, "\" is no file in a folder that is there"));
+    std::error_code error;
+    const fs::path model = fs::weakly_canonical(flags_.model_dir, error);
+    std::map<fs::path, std::string> taken;
+    for (const auto& [flag, path] : {std::pair("--statistics", flags_.statistics),
+                                     std::pair("--sensitivity", flags_.sensitivity),
+                                     std::pair("--profiles", flags_.profiles)}) {
+      if (!path.empty()) taken[fs::weakly_canonical(fs::absolute(path), error)] = flag;
+    }
+    for (const auto& [flag, text] :
+         {std::pair("-o", flags_.out), std::pair("--html", flags_.html),
+          std::pair("--report", flags_.report), std::pair("--frontier", FrontierPath(flags_))}) {
+      if (text.empty()) continue;
+      const auto refuse = [&](absl::string_view why) {
+        return absl::InvalidArgumentError(absl::StrCat(flag, ": \"", text, "\" ", why));
+      };
+      const fs::path path = fs::weakly_canonical(fs::absolute(text), error);
+      if (!fs::is_directory(path.parent_path(), error) || fs::is_directory(path, error)) {
+        return refuse("is no file in a folder that is there");
+      }
+      const auto [part, end] = std::mismatch(model.begin(), model.end(), path.begin(), path.end());
+      if (part == model.end()) return refuse("lies in the model's folder, which is left as it is");
+      const auto [it, fresh] = taken.emplace(path, flag);
+      if (!fresh) return refuse(absl::StrCat("is the file of ", it->second, ", too"));
     }
     return absl::OkStatus();
   }
@@ -77,7 +97,7 @@ class PlanRun {
   absl::Status AskTheLaw() {
     if (!flags_.max_loss) return absl::OkStatus();
     std::vector<std::string> warnings;
-    QUANTD_ASSIGN_OR_RETURN(flags_.low_share, LowShareWithin(*input_, flags_, &warnings));
+    QUANTD_ASSIGN_OR_RETURN(flags_.low_share, LowShareWithin(*input_, flags_, law_, &warnings));
     for (const std::string& warning : warnings) Warn(warning);
     *env_->err << "law " << flags_.law << ": at most " << absl::StrFormat("%.4g", *flags_.low_share)
                << " of the weights in low precision\n";
@@ -85,14 +105,23 @@ class PlanRun {
   }
 
   absl::Status Choose() {
-    result_ = {&flags_, input_.get(), &problem_, Plan()};
+    result_ = {&flags_, input_.get(), &problem_, &law_, Plan()};
     QUANTD_ASSIGN_OR_RETURN(result_.plan, Allocate(problem_.problem));
-    if (flags_.trials == 0) return absl::OkStatus();
+    if (flags_.trials == 0) return CheckQuantizes();
     QUANTD_ASSIGN_OR_RETURN(RandomTrial trial, SearchAtRandom(*input_, problem_, flags_, env_));
     result_.plan.choice = std::move(trial.choice);
     result_.plan.totals = trial.totals;
-    result_.plan.bound = result_.plan.gap = 0;
-    return absl::OkStatus();
+    return CheckQuantizes();
+  }
+
+  absl::Status CheckQuantizes() const {
+    for (size_t l = 0; l < result_.plan.choice.size(); ++l) {
+      if (result_.option(l).candidate != kDense) return absl::OkStatus();
+    }
+    return absl::OutOfRangeError(
+        absl::StrCat(problem_.goal, ": every layer stays as it is then (",
+                     absl::StrFormat("%.4g", result_.plan.totals.bits_per_weight),
+                     " bits a weight), and there is nothing to quantize"));
   }
 
   std::vector<std::string> Comment() const {
@@ -126,6 +155,7 @@ class PlanRun {
 
   PlanFlags flags_;
   Environment* env_;
+  LawProfile law_;
   std::unique_ptr<PlanInput> input_;
   std::map<std::string, LayerFrontier> frontiers_;
   PlanProblem problem_;

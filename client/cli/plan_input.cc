@@ -5,9 +5,12 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/frontier.h"
 #include "client/cli/statistics_choice.h"
 #include "client/files/fold.h"
 #include "client/files/late_sizes.h"
+#include "client/files/output_plan.h"
+#include "client/files/quantization_config.h"
 #include "client/files/selection.h"
 #include "workers/core/status_macros.h"
 #include "workers/methods/check.h"
@@ -24,26 +27,34 @@ uint64_t Elements(const StoredTensor& tensor) {
   return elements;
 }
 
+// OK if one folder of this layout can hold weights of every candidate side by side.
+absl::Status HoldsTogether(const Layout& layout, const std::vector<Candidate>& candidates) {
+  std::vector<ConfigModule> modules;
+  for (const Candidate& c : candidates) {
+    modules.push_back({c.name, 0, 0, c.spec, {}});
+    if (!HasColumnScale(c.spec) || layout.name() == "plain") continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "layout ", layout.name(), ": candidate ", c.name,
+        " has column scales, which another layout than plain holds only where a norm takes them; "
+        "plan with --layout plain, or without this candidate"));
+  }
+  return MakeQuantizationConfig(layout.name(), modules, {}).status();
+}
+
 // The first layout that holds every candidate on a weight whose sizes everything divides.
 absl::StatusOr<const Layout*> ChooseLayout(const PlanFlags& flags,
                                            const std::vector<Candidate>& candidates) {
   if (!flags.layout.empty()) {
-    for (const Candidate& c : candidates) {
-      if (!HasColumnScale(c.spec) || flags.layout == "plain") continue;
-      return absl::InvalidArgumentError(absl::StrCat(
-          "--layout ", flags.layout, ": candidate ", c.name,
-          " has column scales, which another layout than plain holds only where a norm takes them; "
-          "plan with --layout plain, or without this candidate"));
-    }
-    return FindLayout(flags.layout);
+    QUANTD_ASSIGN_OR_RETURN(const Layout* layout, FindLayout(flags.layout));
+    QUANTD_RETURN_IF_ERROR(HoldsTogether(*layout, candidates));
+    return layout;
   }
   constexpr int64_t kSize = int64_t{1} << 20;
   for (const Layout* layout : AllLayouts()) {
-    const bool all =
-        std::all_of(candidates.begin(), candidates.end(), [layout](const Candidate& c) {
-          return AcceptsAll(*layout, c.spec, kSize, kSize).ok() && !HasColumnScale(c.spec);
-        });
-    if (all) return layout;
+    const bool each = std::all_of(
+        candidates.begin(), candidates.end(),
+        [layout](const Candidate& c) { return AcceptsAll(*layout, c.spec, kSize, kSize).ok(); });
+    if (each && HoldsTogether(*layout, candidates).ok()) return layout;
   }
   return FindLayout("plain");
 }
@@ -54,13 +65,16 @@ class Builder {
       : flags_(flags), stop_(stop), input_(*input) {}
 
   absl::Status Run() {
+    QUANTD_RETURN_IF_ERROR(CheckPatterns());
     for (size_t c = 0; c < input_.candidates.size(); ++c) QUANTD_RETURN_IF_ERROR(Select(c));
     QUANTD_RETURN_IF_ERROR(Collect());
+    QUANTD_RETURN_IF_ERROR(CheckFits());
     for (InputLayer& layer : input_.layers) {
       if (stop_.stopped()) return absl::CancelledError("stopped");
       QUANTD_RETURN_IF_ERROR(Identify(&layer));
     }
     FormGroups();
+    for (const std::vector<int>& group : input_.groups) NamePartners(group);
     return absl::OkStatus();
   }
 
@@ -92,27 +106,25 @@ class Builder {
     }
     for (size_t t = 0; t < choices_.size(); ++t) {
       fits_[t][c] = selection.choices[t].quantize ? 1 : 0;
-      if (!selection.choices[t].quantize) continue;
-      for (const Statistic& s : statistics->at(choices_[t].module)) Add(s, &sent_[t]);
+      sent_[t].resize(input_.candidates.size());
+      if (selection.choices[t].quantize) sent_[t][c] = statistics->at(choices_[t].module);
     }
-    KeepCommonWarnings(c, std::move(selection.warnings));
     return absl::OkStatus();
   }
 
-  // What is said of every candidate is about the model and the patterns. What loaders make of the
-  // chosen ones is quantize's to tell.
-  void KeepCommonWarnings(size_t c, std::vector<std::string> warnings) {
-    std::vector<std::string>& kept = input_.warnings;
-    if (c == 0) {
-      kept = std::move(warnings);
-      return;
-    }
-    kept.erase(std::remove_if(kept.begin(), kept.end(),
-                              [&](const std::string& w) {
-                                return std::find(warnings.begin(), warnings.end(), w) ==
-                                       warnings.end();
-                              }),
-               kept.end());
+  // What patterns are told of; what loaders make of the layers that are chosen is quantize's to
+  // tell.
+  absl::Status CheckPatterns() {
+    QUANTD_ASSIGN_OR_RETURN(
+        Selection nothing,
+        SelectTensors(
+            input_.checkpoint, {flags_.include, flags_.exclude},
+            [](const std::string&, int64_t, int64_t) -> absl::StatusOr<std::optional<Spec>> {
+              return std::optional<Spec>();
+            },
+            *input_.layout));
+    input_.warnings = std::move(nothing.warnings);
+    return absl::OkStatus();
   }
 
   static bool Divides(const Spec& spec, int64_t rows, int64_t cols) {
@@ -120,13 +132,6 @@ class Builder {
            (IsAdaptive(spec) || spec.partition.granularity != Granularity::kGroup ||
             spec.partition.tail != TailPolicy::kReject ||
             (spec.partition.per_ic() ? rows : cols) % spec.partition.group_size == 0);
-  }
-
-  static void Add(const Statistic& s, std::vector<Statistic>* list) {
-    for (const Statistic& known : *list) {
-      if (known.stored == s.stored) return;
-    }
-    list->push_back(s);
   }
 
   // Layers are linear weights of the model's body: those that some candidate fits, and those that
@@ -150,12 +155,12 @@ class Builder {
       layer.rows = choices_[t].rows;
       layer.cols = choices_[t].cols;
       layer.fits = fits_[t];
-      layer.statistics = OneFormOfH(sent_[t]);
+      layer.statistics = sent_[t];
       if (!fits) {
-        layer.excluded = asked_.contains(layer.module)
-                             ? absl::StrCat("no candidate fits its shape and the layout \"",
-                                            input_.layout->name(), "\"")
-                             : choices_[t].reason;
+        layer.left_out = !asked_.contains(layer.module);
+        layer.kept = layer.left_out ? choices_[t].reason
+                                    : absl::StrCat("no candidate fits its shape and the layout \"",
+                                                   input_.layout->name(), "\"");
       }
       input_.layers.push_back(std::move(layer));
     }
@@ -165,31 +170,60 @@ class Builder {
     return absl::OkStatus();
   }
 
-  // Activations tell all that H does; a request has one of the two.
-  static std::vector<Statistic> OneFormOfH(std::vector<Statistic> sent) {
-    const auto has = [&sent](Role role) {
-      return std::any_of(sent.begin(), sent.end(),
-                         [role](const Statistic& s) { return s.role == role; });
-    };
-    if (has(Role::kHessian) && has(Role::kActivations)) {
-      sent.erase(std::remove_if(sent.begin(), sent.end(),
-                                [](const Statistic& s) { return s.role == Role::kHessian; }),
-                 sent.end());
+  // A candidate that fits few layers, or none, should be no surprise in the end.
+  absl::Status CheckFits() {
+    int planned = 0;
+    std::vector<int> fitting(input_.candidates.size(), 0);
+    for (const InputLayer& layer : input_.layers) {
+      planned += layer.left_out ? 0 : 1;
+      for (size_t c = 0; c < fitting.size(); ++c) fitting[c] += layer.fits[c];
     }
-    return sent;
-  }
-
-  absl::Status Identify(InputLayer* layer) const {
-    if (!layer->excluded.empty()) return absl::OkStatus();
-    layer->source = DigestOf(input_.checkpoint.Bytes(*layer->tensor));
-    input_.checkpoint.Release(*layer->tensor);
-    QUANTD_ASSIGN_OR_RETURN(const StatisticsKeys keys,
-                            KeysOf(input_.statistics.get(), layer->module, layer->statistics));
-    layer->statistics_key = absl::StrCat(keys.shared, " ", keys.own);
-    for (const Statistic& s : layer->statistics) {
-      absl::StrAppend(&layer->statistics_key, " ", static_cast<int>(s.role));
+    for (size_t c = 0; c < fitting.size(); ++c) {
+      if (fitting[c] == planned) continue;
+      std::string text =
+          absl::StrCat("candidate ", input_.candidates[c].name, " fits ",
+                       fitting[c] == 0 ? "none" : absl::StrCat(fitting[c]), " of ", planned,
+                       " layers, by their shapes and the layout \"", input_.layout->name(), "\"");
+      if (fitting[c] == 0) return absl::InvalidArgumentError(text);
+      input_.warnings.push_back(std::move(text));
     }
     return absl::OkStatus();
+  }
+
+  // Digests of what decides a layer's figures, and by candidate the name of those.
+  absl::Status Identify(InputLayer* layer) const {
+    if (!layer->kept.empty()) return absl::OkStatus();
+    layer->source = DigestOf(input_.checkpoint.Bytes(*layer->tensor));
+    input_.checkpoint.Release(*layer->tensor);
+    std::vector<Statistic> all;
+    for (const std::vector<Statistic>& sent : layer->statistics) {
+      all.insert(all.end(), sent.begin(), sent.end());
+    }
+    QUANTD_ASSIGN_OR_RETURN(const StatisticsKeys digests,
+                            KeysOf(input_.statistics.get(), layer->module, all));
+    layer->shared = digests.shared;
+    for (size_t c = 0; c < input_.candidates.size(); ++c) {
+      std::string key = KeyOf(input_.candidates[c].spec, input_.layout->name());
+      for (const Statistic& s : layer->statistics[c]) {
+        absl::StrAppend(&key, " ", RoleName(s.role), "=",
+                        IsOfOneWeight(s.role) ? digests.own : digests.shared);
+      }
+      layer->keys.push_back(std::move(key));
+    }
+    return absl::OkStatus();
+  }
+
+  // Under a spec that ties weights, figures depend on who travels along.
+  void NamePartners(const std::vector<int>& group) {
+    for (size_t c = 0; c < input_.candidates.size(); ++c) {
+      if (!TiesWeights(input_.candidates[c].spec)) continue;
+      std::string partners = " with";
+      for (const int l : group) {
+        if (input_.layers[l].fits[c] == 0) continue;
+        absl::StrAppend(&partners, " ", input_.layers[l].source.Hex());
+      }
+      for (const int l : group) absl::StrAppend(&input_.layers[l].keys[c], partners);
+    }
   }
 
   // Layers that share statistics share their H; where a candidate ties weights (column scales, a
@@ -201,15 +235,15 @@ class Builder {
     std::map<std::string, size_t> open;
     for (int l = 0; l < static_cast<int>(input_.layers.size()); ++l) {
       const InputLayer& layer = input_.layers[l];
-      if (!layer.excluded.empty()) continue;
+      if (!layer.kept.empty()) continue;
       std::string partners;
       if (ties) {
         const std::vector<std::string> set = FusedSet(layer.module);
         partners = set.empty() ? layer.module : set.front();
       }
-      const bool alone = !ties && layer.statistics.empty();
+      const bool alone = !ties && layer.shared.empty();
       const std::string key =
-          alone ? layer.module : absl::StrCat(SharedKey(layer), " ", layer.cols, " ", partners);
+          alone ? layer.module : absl::StrCat(layer.shared, " ", layer.cols, " ", partners);
       const auto it = open.find(key);
       if (it == open.end() || (!ties && input_.groups[it->second].size() >= kMaxLayersPerGroup)) {
         open[key] = input_.groups.size();
@@ -220,17 +254,13 @@ class Builder {
     }
   }
 
-  static std::string SharedKey(const InputLayer& layer) {
-    return layer.statistics_key.substr(0, layer.statistics_key.find(' '));
-  }
-
   const PlanFlags& flags_;
   const client::StopSource& stop_;
   PlanInput& input_;
-  std::vector<TensorChoice> choices_;              // of the first candidate: names and shapes
-  std::vector<std::vector<uint8_t>> fits_;         // [tensor][candidate]
-  std::map<size_t, std::vector<Statistic>> sent_;  // by tensor
-  absl::flat_hash_set<std::string> asked_;         // modules that no pattern leaves out
+  std::vector<TensorChoice> choices_;       // of the first candidate: names and shapes
+  std::vector<std::vector<uint8_t>> fits_;  // [tensor][candidate]
+  std::map<size_t, std::vector<std::vector<Statistic>>> sent_;  // by tensor, [candidate]
+  absl::flat_hash_set<std::string> asked_;  // modules that no pattern leaves out
 };
 
 }  // namespace
@@ -251,6 +281,7 @@ absl::StatusOr<std::unique_ptr<PlanInput>> MakePlanInput(const PlanFlags& flags,
                           : flags.candidates));
   QUANTD_ASSIGN_OR_RETURN(const Layout* layout, ChooseLayout(flags, candidates));
   QUANTD_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(flags.model_dir));
+  QUANTD_RETURN_IF_ERROR(CheckUnquantized(checkpoint));
   auto input = std::make_unique<PlanInput>(std::move(checkpoint), layout);
   input->candidates = std::move(candidates);
   if (!flags.statistics.empty()) {

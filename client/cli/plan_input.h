@@ -25,11 +25,14 @@ struct InputLayer {
   const CheckpointTensor* tensor = nullptr;
   int64_t rows = 0;
   int64_t cols = 0;
-  std::vector<uint8_t> fits;          // by candidate: neither its groups nor the layout object
-  std::string excluded;               // why it stays as it is, whatever the plan; else empty
-  std::vector<Statistic> statistics;  // sent with it, for any candidate
-  std::string statistics_key;         // digests of them
-  Digest source;                      // of the weight's bytes
+  std::vector<uint8_t> fits;  // by candidate: neither its groups nor the layout object
+  std::string kept;           // why it stays as it is, whatever the plan; else empty
+  bool left_out = false;      // the reason is a pattern of the user's
+  // By candidate: what quantize would send with it, and the name of its figures in a frontier.
+  std::vector<std::vector<Statistic>> statistics;
+  std::vector<std::string> keys;
+  std::string shared;  // digest of the statistics that other layers may share; empty: none
+  Digest source;       // of the weight's bytes
 
   uint64_t parameters() const { return static_cast<uint64_t>(rows) * static_cast<uint64_t>(cols); }
   uint64_t dense_bytes() const { return tensor->stored->size(); }
@@ -46,7 +49,7 @@ struct PlanInput {
   std::unique_ptr<Statistics> statistics;  // null without --statistics
   std::vector<Candidate> candidates;
   std::vector<InputLayer> layers;        // in the checkpoint's order
-  std::vector<std::vector<int>> groups;  // layers that travel in one request
+  std::vector<std::vector<int>> groups;  // layers that travel together
   std::vector<std::string> warnings;
   // Everything that is not planned: embeddings, norms, heads ... as it is stored.
   uint64_t other_parameters = 0;

@@ -13,20 +13,20 @@ namespace {
 constexpr double kBlocks[] = {16, 32, 64, 128, 256};
 constexpr int kCurvePoints = 50;
 
-absl::StatusOr<LawProfile> ProfileOf(const PlanFlags& flags) {
-  QUANTD_ASSIGN_OR_RETURN(const std::vector<LawProfile> profiles, LoadLawProfiles(flags.profiles));
-  return FindLawProfile(profiles, flags.law);
-}
-
 double BillionsOf(const PlanInput& input, const PlanFlags& flags) {
   return flags.billions.value_or(static_cast<double>(input.parameters()) / 1e9);
 }
 
 }  // namespace
 
+absl::StatusOr<LawProfile> LoadLaw(const PlanFlags& flags) {
+  QUANTD_ASSIGN_OR_RETURN(const std::vector<LawProfile> profiles, LoadLawProfiles(flags.profiles));
+  return FindLawProfile(profiles, flags.law);
+}
+
 absl::StatusOr<double> LowShareWithin(const PlanInput& input, const PlanFlags& flags,
+                                      const LawProfile& profile,
                                       std::vector<std::string>* warnings) {
-  QUANTD_ASSIGN_OR_RETURN(const LawProfile profile, ProfileOf(flags));
   if (input.candidates.size() != 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("--max-loss: a scaling law speaks of one format, and there are ",
@@ -51,10 +51,10 @@ absl::StatusOr<double> LowShareWithin(const PlanInput& input, const PlanFlags& f
   return answer.low_share;
 }
 
-absl::Status AddLawCurves(const PlanInput& input, const PlanFlags& flags, PlanPage* page) {
-  QUANTD_ASSIGN_OR_RETURN(const LawProfile profile, ProfileOf(flags));
+void AddLawCurves(const PlanInput& input, const PlanFlags& flags, const LawProfile& profile,
+                  PlanPage* page) {
   const auto* law = std::get_if<ScalingLaw>(&profile.law);
-  if (law == nullptr) return absl::OkStatus();
+  if (law == nullptr) return;
   page->law =
       absl::StrCat(profile.name, " (", profile.provenance, "); holds for ", profile.holds_for);
   page->billions = BillionsOf(input, flags);
@@ -73,10 +73,9 @@ absl::Status AddLawCurves(const PlanInput& input, const PlanFlags& flags, PlanPa
   question.low_share = page->plan.low_share;
   question.block = std::max(1.0, page->plan.block);
   const absl::StatusOr<LawAnswer> answer = AskLaw(profile, question);
-  if (!answer.ok()) return absl::OkStatus();
+  if (!answer.ok()) return;
   page->law_warnings = answer->warnings;
   page->law_delta = answer->delta;
-  return absl::OkStatus();
 }
 
 }  // namespace quantd::cli

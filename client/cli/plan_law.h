@@ -13,13 +13,18 @@
 
 namespace quantd::cli {
 
+// The profile that the flags name.
+absl::StatusOr<LawProfile> LoadLaw(const PlanFlags& flags);
+
 // The largest Q_r within flags.max_loss, for the model's parameters and the blocks of the one
 // candidate. OUT_OF_RANGE where the law was not measured, unless flags.extrapolate; warnings go to
 // `warnings` then.
 absl::StatusOr<double> LowShareWithin(const PlanInput& input, const PlanFlags& flags,
+                                      const LawProfile& profile,
                                       std::vector<std::string>* warnings);
 
 // Fills in the law's part of the page: nothing for laws that have no curves.
-absl::Status AddLawCurves(const PlanInput& input, const PlanFlags& flags, PlanPage* page);
+void AddLawCurves(const PlanInput& input, const PlanFlags& flags, const LawProfile& profile,
+                  PlanPage* page);
 
 }  // namespace quantd::cli

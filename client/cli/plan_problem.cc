@@ -14,6 +14,7 @@
 #include "client/files/name_pattern.h"
 #include "client/files/selection.h"
 #include "workers/core/status_macros.h"
+#include "workers/methods/check.h"
 
 namespace quantd::cli {
 namespace {
@@ -23,34 +24,36 @@ namespace {
 constexpr uint64_t kEntryBytes = 150;
 constexpr uint64_t kPackedTensors = 12;
 
-constexpr double kNoBound = 1e9;
+// Bits of a weight as it is stored.
+double StoredBits(const InputLayer& layer) {
+  return 8.0 * static_cast<double>(layer.dense_bytes()) / static_cast<double>(layer.parameters());
+}
 
-// Bounds on the bits of a layer's code.
-struct BitRange {
-  double least = 0;
-  double most = kNoBound;
-};
+absl::Status NothingLeft(const InputLayer& layer, const BitRange& range,
+                         const std::set<double>& there) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      layer.module, ": --min-bits and --max-bits leave it nothing from ", range.least, " to ",
+      range.most < BitRange().most ? absl::StrCat(range.most) : "any number of",
+      " bits; its candidates have ", absl::StrJoin(there, ", ")));
+}
 
-class Maker {
+class WishReader {
  public:
-  Maker(const PlanInput& input, const std::map<std::string, LayerFrontier>& frontiers,
-        const PlanFlags& flags)
-      : input_(input), frontiers_(frontiers), flags_(flags) {}
+  WishReader(const PlanInput& input, const PlanFlags& flags) : input_(input), flags_(flags) {}
 
-  absl::StatusOr<PlanProblem> Run() {
-    for (const Candidate& c : input_.candidates) out_.problem.candidates.push_back(c.name);
-    ranges_.resize(input_.layers.size());
+  absl::StatusOr<PlanWishes> Run() {
+    out_.bits.resize(input_.layers.size());
+    out_.sensitivities.assign(input_.layers.size(), 1.0);
     QUANTD_RETURN_IF_ERROR(ReadBounds(
         "--min-bits", flags_.min_bits,
         [](double bits, BitRange* range) { range->least = std::max(range->least, bits); }));
     QUANTD_RETURN_IF_ERROR(ReadBounds(
         "--max-bits", flags_.max_bits,
         [](double bits, BitRange* range) { range->most = std::min(range->most, bits); }));
-    for (size_t l = 0; l < input_.layers.size(); ++l) QUANTD_RETURN_IF_ERROR(AddLayer(l));
+    QUANTD_RETURN_IF_ERROR(CheckBounds());
     QUANTD_RETURN_IF_ERROR(ReadSensitivities());
     AddFusedSets();
     QUANTD_RETURN_IF_ERROR(AddSameSets());
-    TellWhatIsLeftOut();
     QUANTD_RETURN_IF_ERROR(SetGoal());
     return std::move(out_);
   }
@@ -84,45 +87,27 @@ class Maker {
         return absl::InvalidArgumentError(absl::StrCat(flag, ": \"", text, "\" is not REGEX=BITS"));
       }
       QUANTD_ASSIGN_OR_RETURN(const std::vector<int> layers, Matching(flag, text.substr(0, at)));
-      for (const int l : layers) bound(bits, &ranges_[l]);
+      for (const int l : layers) bound(bits, &out_.bits[l]);
     }
     return absl::OkStatus();
   }
 
-  absl::Status AddLayer(size_t l) {
-    const InputLayer& from = input_.layers[l];
-    const BitRange& range = ranges_[l];
-    PlanLayer layer;
-    layer.name = from.module;
-    layer.parameters = from.parameters();
-    std::set<double> there;
-    const auto add = [&](LayerOption option, double bits) {
-      there.insert(bits);
-      if (bits >= range.least && bits <= range.most) layer.options.push_back(option);
-    };
-    const auto frontier = frontiers_.find(from.module);
-    for (int c = 0; c < static_cast<int>(input_.candidates.size()); ++c) {
-      if (!from.excluded.empty() || from.fits[c] == 0) continue;
-      const MeasuredCandidate* m =
-          frontier->second.Find(KeyOf(input_.candidates[c].spec, input_.layout->name()));
-      if (m->outcome != Outcome::kOk) {
-        not_ok_.push_back(absl::StrCat(from.module, ", ", input_.candidates[c].name, ": ",
-                                       OutcomeName(m->outcome), ": ", m->reason));
-        continue;
+  // As far as it is known before a measurement: bits of adaptive specs come with it.
+  absl::Status CheckBounds() const {
+    for (size_t l = 0; l < input_.layers.size(); ++l) {
+      const InputLayer& layer = input_.layers[l];
+      std::set<double> there = {StoredBits(layer)};
+      for (size_t c = 0; c < input_.candidates.size(); ++c) {
+        if (layer.fits[c] == 0) continue;
+        const Spec& spec = input_.candidates[c].spec;
+        if (IsAdaptive(spec) || spec.allocation.by_column()) return absl::OkStatus();
+        there.insert(spec.levels.additive() ? spec.levels.additive_bits() : spec.levels.bits);
       }
-      (m->output_error.has_value() ? by_output_ : by_weight_) = true;
-      add({c, m->bytes, m->error(), m->block}, m->code_bits);
+      const auto least = there.lower_bound(out_.bits[l].least);
+      if (least == there.end() || *least > out_.bits[l].most) {
+        return NothingLeft(layer, out_.bits[l], there);
+      }
     }
-    const double stored =
-        8.0 * static_cast<double>(from.dense_bytes()) / static_cast<double>(from.parameters());
-    add({kDense, from.dense_bytes(), 0, 0}, stored);
-    if (layer.options.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          from.module, ": --min-bits and --max-bits leave it nothing from ", range.least, " to ",
-          range.most < kNoBound ? absl::StrCat(range.most) : "any number of",
-          " bits; its candidates have ", absl::StrJoin(there, ", ")));
-    }
-    out_.problem.layers.push_back(std::move(layer));
     return absl::OkStatus();
   }
 
@@ -135,22 +120,26 @@ class Maker {
       return absl::InvalidArgumentError(
           absl::StrCat("--sensitivity: ", path, " has not the columns module and sensitivity"));
     }
-    std::map<std::string, PlanLayer*> layers;
-    for (PlanLayer& layer : out_.problem.layers) layers[layer.name] = &layer;
+    std::map<std::string, size_t> layers;
+    for (size_t l = 0; l < input_.layers.size(); ++l) layers[input_.layers[l].module] = l;
+    std::set<std::string> named;
     for (size_t row = 0; row < table.rows.size(); ++row) {
+      const std::string& name = table.rows[row][module];
+      const std::string where = absl::StrCat("--sensitivity: ", path, ":", table.lines[row], ": ");
       QUANTD_ASSIGN_OR_RETURN(const double value, NumberAt(table, row, column, path));
-      const auto it = layers.find(table.rows[row][module]);
+      const auto it = layers.find(name);
       if (it == layers.end()) {
         return absl::InvalidArgumentError(absl::StrCat(
-            "--sensitivity: ", path, ":", table.lines[row], ": \"", table.rows[row][module],
-            "\" is none of the ", layers.size(),
+            where, "\"", name, "\" is none of the ", layers.size(),
             " layers that are planned, the first of which is \"", layers.begin()->first, "\""));
       }
       if (value < 0) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "--sensitivity: ", path, ":", table.lines[row], ": ", value, " is below 0"));
+        return absl::InvalidArgumentError(absl::StrCat(where, value, " is below 0"));
       }
-      it->second->sensitivity = value;
+      if (!named.insert(name).second) {
+        return absl::InvalidArgumentError(absl::StrCat(where, "\"", name, "\" stands there twice"));
+      }
+      out_.sensitivities[it->second] = value;
     }
     return absl::OkStatus();
   }
@@ -158,46 +147,40 @@ class Maker {
   void AddFusedSets() {
     std::map<std::string, std::vector<int>> sets;
     for (int l = 0; l < static_cast<int>(input_.layers.size()); ++l) {
-      if (!input_.layers[l].excluded.empty()) continue;
+      if (input_.layers[l].left_out) continue;
       const std::vector<std::string> set = FusedSet(input_.layers[l].module);
       if (!set.empty()) sets[set.front()].push_back(l);
     }
     for (auto& [name, set] : sets) {
-      if (set.size() > 1) out_.problem.same.push_back(std::move(set));
+      if (set.size() < 2) continue;
+      for (const int l : set) {
+        if (input_.layers[l].kept.empty()) continue;
+        out_.notes.push_back(absl::StrCat(
+            input_.layers[l].module, " and the ", set.size() - 1,
+            " layers that loaders fuse with it stay as they are: ", input_.layers[l].kept));
+      }
+      out_.same.push_back(std::move(set));
     }
   }
 
   absl::Status AddSameSets() {
     for (const std::string& pattern : flags_.same) {
       QUANTD_ASSIGN_OR_RETURN(std::vector<int> set, Matching("--same", pattern));
-      if (set.size() > 1) out_.problem.same.push_back(std::move(set));
+      if (set.size() > 1) out_.same.push_back(std::move(set));
     }
     return absl::OkStatus();
   }
 
-  void TellWhatIsLeftOut() {
-    if (!not_ok_.empty()) {
-      out_.notes.push_back(absl::StrCat(not_ok_.size(),
-                                        " of the measured candidates did not end "
-                                        "OK and are not taken:",
-                                        Listed(not_ok_)));
-    }
-    out_.error_of = by_output_ && by_weight_
-                        ? "layer outputs, weights where there are no statistics"
-                    : by_output_ ? "layer outputs"
-                                 : "weights";
-  }
-
   absl::Status SetGoal() {
-    PlanGoal& goal = out_.problem.goal;
+    PlanGoal& goal = out_.goal;
     double parameters = 0;
-    for (const PlanLayer& layer : out_.problem.layers) {
-      parameters += static_cast<double>(layer.parameters);
+    for (const InputLayer& layer : input_.layers) {
+      parameters += static_cast<double>(layer.parameters());
     }
     if (flags_.budget_bits) {
       goal.kind = GoalKind::kBytes;
       goal.bytes = static_cast<uint64_t>(*flags_.budget_bits * parameters / 8);
-      out_.goal = absl::StrCat(absl::StrFormat("%g", *flags_.budget_bits), " bits a weight");
+      out_.goal_text = absl::StrCat(absl::StrFormat("%g", *flags_.budget_bits), " bits a weight");
     } else if (flags_.size) {
       const uint64_t other = input_.other_bytes + HeaderBound(input_);
       if (*flags_.size <= other) {
@@ -207,11 +190,11 @@ class Maker {
       }
       goal.kind = GoalKind::kBytes;
       goal.bytes = *flags_.size - other;
-      out_.goal = absl::StrCat(HumanBytes(*flags_.size), " for the whole model");
+      out_.goal_text = absl::StrCat(HumanBytes(*flags_.size), " for the whole model");
     } else if (flags_.max_error) {
       goal.kind = GoalKind::kError;
       goal.error = *flags_.max_error;
-      out_.goal = absl::StrCat("error ", ErrorNumber(goal.error));
+      out_.goal_text = absl::StrCat("error ", ErrorNumber(goal.error));
     } else {
       if (input_.candidates.size() > 1) {
         return absl::InvalidArgumentError(
@@ -220,16 +203,75 @@ class Maker {
       }
       goal.kind = GoalKind::kLowShare;
       goal.low_share = *flags_.low_share;
-      out_.goal = absl::StrFormat("Q_r %g", goal.low_share);
+      out_.goal_text = absl::StrFormat("Q_r %g", goal.low_share);
     }
     return absl::OkStatus();
   }
 
   const PlanInput& input_;
-  const std::map<std::string, LayerFrontier>& frontiers_;
   const PlanFlags& flags_;
+  PlanWishes out_;
+};
+
+class Maker {
+ public:
+  Maker(const PlanInput& input, const PlanWishes& wishes,
+        const std::map<std::string, LayerFrontier>& frontiers)
+      : input_(input), wishes_(wishes), frontiers_(frontiers) {}
+
+  absl::StatusOr<PlanProblem> Run() {
+    for (const Candidate& c : input_.candidates) out_.problem.candidates.push_back(c.name);
+    for (size_t l = 0; l < input_.layers.size(); ++l) QUANTD_RETURN_IF_ERROR(AddLayer(l));
+    out_.problem.same = wishes_.same;
+    out_.problem.goal = wishes_.goal;
+    out_.goal = wishes_.goal_text;
+    if (!not_ok_.empty()) {
+      out_.notes.push_back(absl::StrCat(not_ok_.size(),
+                                        " of the measured candidates did not end OK and are not "
+                                        "taken:",
+                                        Listed(not_ok_)));
+    }
+    out_.error_of = by_output_ && by_weight_
+                        ? "layer outputs, weights where there are no statistics"
+                    : by_output_ ? "layer outputs"
+                                 : "weights";
+    return std::move(out_);
+  }
+
+ private:
+  absl::Status AddLayer(size_t l) {
+    const InputLayer& from = input_.layers[l];
+    const BitRange& range = wishes_.bits[l];
+    PlanLayer layer;
+    layer.name = from.module;
+    layer.parameters = from.parameters();
+    layer.sensitivity = wishes_.sensitivities[l];
+    std::set<double> there;
+    const auto add = [&](LayerOption option, double bits) {
+      there.insert(bits);
+      if (bits >= range.least && bits <= range.most) layer.options.push_back(option);
+    };
+    for (int c = 0; c < static_cast<int>(input_.candidates.size()); ++c) {
+      if (!from.kept.empty() || from.fits[c] == 0) continue;
+      const MeasuredCandidate* m = frontiers_.at(from.module).Find(from.keys[c]);
+      if (m->outcome != Outcome::kOk) {
+        not_ok_.push_back(absl::StrCat(from.module, ", ", input_.candidates[c].name, ": ",
+                                       OutcomeName(m->outcome), ": ", m->reason));
+        continue;
+      }
+      (m->output_error.has_value() ? by_output_ : by_weight_) = true;
+      add({c, m->bytes, m->error(), m->block}, m->code_bits);
+    }
+    add({kDense, from.dense_bytes(), 0, 0}, StoredBits(from));
+    if (layer.options.empty()) return NothingLeft(from, range, there);
+    out_.problem.layers.push_back(std::move(layer));
+    return absl::OkStatus();
+  }
+
+  const PlanInput& input_;
+  const PlanWishes& wishes_;
+  const std::map<std::string, LayerFrontier>& frontiers_;
   PlanProblem out_;
-  std::vector<BitRange> ranges_;     // by layer
   std::vector<std::string> not_ok_;  // candidates that are not taken
   bool by_output_ = false, by_weight_ = false;
 };
@@ -247,10 +289,13 @@ uint64_t HeaderBound(const PlanInput& input) {
   return bytes;
 }
 
-absl::StatusOr<PlanProblem> MakePlanProblem(const PlanInput& input,
-                                            const std::map<std::string, LayerFrontier>& frontiers,
-                                            const PlanFlags& flags) {
-  return Maker(input, frontiers, flags).Run();
+absl::StatusOr<PlanWishes> ReadWishes(const PlanInput& input, const PlanFlags& flags) {
+  return WishReader(input, flags).Run();
+}
+
+absl::StatusOr<PlanProblem> MakePlanProblem(const PlanInput& input, const PlanWishes& wishes,
+                                            const std::map<std::string, LayerFrontier>& frontiers) {
+  return Maker(input, wishes, frontiers).Run();
 }
 
 }  // namespace quantd::cli

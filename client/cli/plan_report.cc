@@ -131,8 +131,8 @@ std::string PlanText(const PlanResult& r) {
       r.flags->sensitivity.empty() ? "" : " and sensitivities", "\nchoice   ", HowChosen(r), " of ",
       r.plan.choice.size(), " layers and ", r.problem->problem.candidates.size(),
       r.problem->problem.candidates.size() == 1 ? " candidate" : " candidates", "\nmodel    ",
-      HumanBytes(r.model_bytes()), ", ", HumanBytes(r.input->other_bytes),
-      " of it not planned (embeddings, norms ...)\n");
+      HumanBytes(r.model_bytes()), " of tensors, ", HumanBytes(r.input->other_bytes),
+      " of them not planned (embeddings, norms ...)\n");
 }
 
 Json PlanToJson(const PlanResult& r) {
@@ -145,8 +145,6 @@ Json PlanToJson(const PlanResult& r) {
                {"error_of", r.problem->error_of},
                {"layout", r.input->layout->name()},
                {"plan", TotalsToJson(r.plan.totals)},
-               {"bound", r.plan.bound},
-               {"gap", r.plan.gap},
                {"uniform", std::move(uniform)},
                {"best_uniform", r.plan.best_uniform},
                {"model",
@@ -154,7 +152,12 @@ Json PlanToJson(const PlanResult& r) {
                  {"other_bytes", r.input->other_bytes},
                  {"parameters", r.input->parameters()}}},
                {"layers", LayersToJson(r)}};
-  if (r.flags->trials > 0) json["random_draws"] = r.flags->trials;
+  if (r.flags->trials > 0) {
+    json["random_draws"] = r.flags->trials;
+  } else {
+    json["bound"] = r.plan.bound;
+    json["gap"] = r.plan.gap;
+  }
   return json;
 }
 
@@ -180,7 +183,7 @@ absl::StatusOr<PlanPage> MakePlanPage(const PlanResult& r) {
   }
   page.best_uniform = r.plan.best_uniform;
   AddLayers(r, &page);
-  QUANTD_RETURN_IF_ERROR(AddLawCurves(*r.input, *r.flags, &page));
+  AddLawCurves(*r.input, *r.flags, *r.law, &page);
   return page;
 }
 

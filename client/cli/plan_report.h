@@ -10,6 +10,7 @@
 #include "client/cli/report_json.h"
 #include "client/pages/plan_page.h"
 #include "workers/planner/allocation.h"
+#include "workers/planner/scaling_law.h"
 
 namespace quantd::cli {
 
@@ -18,10 +19,12 @@ struct PlanResult {
   const PlanFlags* flags = nullptr;
   const PlanInput* input = nullptr;
   const PlanProblem* problem = nullptr;
-  Plan plan;
+  const LawProfile* law = nullptr;
+  Plan plan;  // of random draws: choice, totals and uniform plans alone
 
   const PlanLayer& layer(size_t l) const { return problem->problem.layers[l]; }
   const LayerOption& option(size_t l) const { return layer(l).options[plan.choice[l]]; }
+  // Of tensors; file headers come on top.
   uint64_t model_bytes() const { return plan.totals.bytes + input->other_bytes; }
   // "gptq:bits=3", "as it is".
   std::string NameOf(int candidate) const;
@@ -35,7 +38,7 @@ std::string PlanText(const PlanResult& result);
 // {"goal", "plan", "bound", "gap", "uniform", "best_uniform", "model", "layers"}; stable keys.
 Json PlanToJson(const PlanResult& result);
 
-// Errors of the frontier's and the law's part.
+// Errors of the frontier.
 absl::StatusOr<PlanPage> MakePlanPage(const PlanResult& result);
 
 }  // namespace quantd::cli

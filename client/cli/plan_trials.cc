@@ -1,5 +1,8 @@
 #include "client/cli/plan_trials.h"
 
+#include <sys/wait.h>
+
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -33,13 +36,18 @@ absl::StatusOr<double> LossOf(const std::string& command, const std::string& rec
     printed.append(buffer, got);
   }
   const int status = pclose(pipe);
+  if (WIFSIGNALED(status)) {
+    return absl::InternalError(
+        absl::StrCat("--loss-command: ", line, ": ended by signal ", WTERMSIG(status)));
+  }
   if (status != 0) {
-    return absl::InternalError(absl::StrCat("--loss-command: ", line, ": ended with ", status));
+    return absl::InternalError(
+        absl::StrCat("--loss-command: ", line, ": exit code ", WEXITSTATUS(status)));
   }
   const std::vector<absl::string_view> lines =
       absl::StrSplit(absl::StripAsciiWhitespace(printed), '\n');
   double loss = 0;
-  if (absl::SimpleAtod(absl::StripAsciiWhitespace(lines.back()), &loss)) return loss;
+  if (absl::SimpleAtod(lines.back(), &loss) && !std::isnan(loss)) return loss;
   return absl::InternalError(absl::StrCat("--loss-command: ", line, ": its last line \"",
                                           lines.back(), "\" is not a number"));
 }

@@ -64,8 +64,9 @@ absl::StatusOr<double> ParseBits(absl::string_view text) {
   absl::string_view digits = text;
   absl::ConsumeSuffix(&digits, "bpw");
   double value = 0;
-  if (absl::SimpleAtod(digits, &value) && value > 0 && std::isfinite(value)) return value;
-  return Wanted(text, "a number of bits: 4 or 4.25bpw");
+  constexpr double kMost = 64;
+  if (absl::SimpleAtod(digits, &value) && value > 0 && value <= kMost) return value;
+  return Wanted(text, "a number of bits up to 64: 4 or 4.25bpw");
 }
 
 absl::StatusOr<uint64_t> ParseBytes(absl::string_view text) {

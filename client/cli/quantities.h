@@ -12,7 +12,7 @@ namespace quantd::cli {
 
 absl::StatusOr<double> ParseNumber(absl::string_view text);    // finite: "32", "1e-3"
 absl::StatusOr<double> ParseShare(absl::string_view text);     // 0..1: "0.9", "0.5%"
-absl::StatusOr<double> ParseBits(absl::string_view text);      // above 0: "4", "4.25bpw"
+absl::StatusOr<double> ParseBits(absl::string_view text);      // (0, 64]: "4", "4.25bpw"
 absl::StatusOr<uint64_t> ParseBytes(absl::string_view text);   // "3.5GB", "900MB", "2GiB", "12345"
 absl::StatusOr<double> ParseBillions(absl::string_view text);  // "7B", "500M", "7000000000" -> 7
 // A rise of the loss in nats: "0.05", or a rise of the perplexity, "5%".

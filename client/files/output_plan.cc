@@ -75,6 +75,8 @@ std::vector<std::string> DenseLinears(const Checkpoint& checkpoint, const Select
   return out;
 }
 
+}  // namespace
+
 absl::Status CheckUnquantized(const Checkpoint& checkpoint) {
   for (const char* key : {kConfigKey, kOldConfigKey}) {
     const auto it = checkpoint.config().find(key);
@@ -85,8 +87,6 @@ absl::Status CheckUnquantized(const Checkpoint& checkpoint) {
   }
   return absl::OkStatus();
 }
-
-}  // namespace
 
 std::string LayOutSafetensors(std::vector<PlannedTensor*>& members) {
   std::sort(members.begin(), members.end(), [](const PlannedTensor* a, const PlannedTensor* b) {

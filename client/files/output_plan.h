@@ -144,6 +144,9 @@ class OutputPlan {
   Digest digest_;
 };
 
+// INVALID_ARGUMENT for a model whose config.json says that it is quantized already.
+absl::Status CheckUnquantized(const Checkpoint& checkpoint);
+
 // The header of a safetensors file as the reference writer orders it, length prefix and padding
 // included, with metadata format = "pt". `members` are reordered (falling dtype rank, then name)
 // and get their offsets, counted from the start of the file.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "workers/core/buffer_copy.h"
 #include "workers/core/shape.h"
 #include "workers/core/status_macros.h"
 #include "workers/linalg/blas.h"
@@ -117,10 +118,9 @@ absl::StatusOr<Hessian> Hessian::Create(Buffer square, int64_t n, Given given,
   return h;
 }
 
-absl::StatusOr<Hessian> Hessian::Copy() const {
+absl::StatusOr<Hessian> Hessian::Copy(Executor& executor, const CancelToken& cancel) const {
   Hessian h;
-  QUANTD_ASSIGN_OR_RETURN(h.square_, Buffer::AllocateUnfilled(square_.size()));
-  std::copy_n(square(), n_ * n_, h.square());
+  QUANTD_ASSIGN_OR_RETURN(h.square_, CopyOf(square_, executor, cancel));
   h.n_ = n_;
   h.tensor_ = tensor_;
   h.diagonal_ = diagonal_;

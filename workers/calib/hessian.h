@@ -34,8 +34,8 @@ class Hessian {
                                         const std::string& tensor, Executor& executor,
                                         const CancelToken& cancel);
 
-  // Another one of the same H. RESOURCE_EXHAUSTED without memory for it.
-  absl::StatusOr<Hessian> Copy() const;
+  // Another one of the same H. RESOURCE_EXHAUSTED without memory for it; errors of the token.
+  absl::StatusOr<Hessian> Copy(Executor& executor, const CancelToken& cancel) const;
 
   int64_t n() const { return n_; }
   // [n], H_jj; entries of dead columns are 0.

@@ -239,12 +239,12 @@ bool GroupSolver::Serves(const Spec& prepared, const Spec& spec, int64_t n) {
         absl::StartsWith(field.path, "solve.") || absl::StartsWith(field.path, "transform.");
     if (shared && field.get(prepared) != field.get(spec)) return false;
   }
-  // What looks at the codes of weights: column scales, kept columns, tensor scales.
-  const auto looks_at_codes = [](const Spec& s) {
-    return s.transform.scaling == ScalingKind::kAwq || s.exceptions.kept_columns > 0 ||
+  // What looks at the weights of the group: column scales, kept columns, tensor scales.
+  const auto looks_at_weights = [](const Spec& s) {
+    return s.transform.scaling != ScalingKind::kNone || s.exceptions.kept_columns > 0 ||
            s.storage.kind == StorageKind::kE4M3;
   };
-  if (looks_at_codes(prepared) || looks_at_codes(spec)) return false;
+  if (looks_at_weights(prepared) || looks_at_weights(spec)) return false;
   const bool clips = prepared.fit.kind == FitKind::kClipSearch;
   if (clips != (spec.fit.kind == FitKind::kClipSearch)) return false;
   const bool by_group = clips || prepared.solve.order == Order::kGroupAware;

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "workers/compose/group_solver.h"
+#include "workers/core/buffer_copy.h"
 #include "workers/core/status_macros.h"
 #include "workers/engine/check.h"
 #include "workers/engine/choose.h"
@@ -75,6 +76,7 @@ class MeasureJobImpl : public Job {
       for (size_t c = 0; c < of_weight.size(); ++c) {
         result.candidates.push_back({static_cast<int>(c), std::move(of_weight[c])});
       }
+      std::vector<TensorReport>().swap(of_weight);
     }
     result.report.seconds.total = SecondsSince(start);
     return result;
@@ -134,13 +136,11 @@ class MeasureJobImpl : public Job {
 
   absl::Status CopyInputs(Prepared* p) const {
     if (inputs_.hessian != nullptr) {
-      QUANTD_ASSIGN_OR_RETURN(Hessian copy, inputs_.hessian->Copy());
+      QUANTD_ASSIGN_OR_RETURN(Hessian copy, inputs_.hessian->Copy(*executor_, *cancel_));
       p->inputs.hessian = &p->hessian.emplace(std::move(copy));
     }
     if (inputs_.cross_moment != nullptr) {
-      const Buffer& from = *inputs_.cross_moment;
-      QUANTD_ASSIGN_OR_RETURN(p->cross_moment, Buffer::AllocateUnfilled(from.size()));
-      std::copy_n(from.data(), from.size(), p->cross_moment.data());
+      QUANTD_ASSIGN_OR_RETURN(p->cross_moment, CopyOf(*inputs_.cross_moment, *executor_, *cancel_));
       p->inputs.cross_moment = &p->cross_moment;
     }
     return absl::OkStatus();

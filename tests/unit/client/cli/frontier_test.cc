@@ -29,7 +29,6 @@ LayerFrontier Layer(const std::string& module) {
   LayerFrontier layer;
   layer.module = module;
   layer.source = DigestOfText(module);
-  layer.statistics = "h";
   layer.candidates = {Good("a", 0.1234567890123), Good("b", 0.5)};
   layer.candidates[1].output_error.reset();
   MeasuredCandidate refused;
@@ -56,7 +55,7 @@ TEST_F(FrontierTest, WhatWasMeasuredIsThereInTheNextRun) {
   ASSERT_TRUE(Open()->Append(Layer("m.1")).ok());
   const auto file = Open();
   for (const char* module : {"m.0", "m.1"}) {
-    const LayerFrontier* found = file->Find(module, DigestOfText(module), "h");
+    const LayerFrontier* found = file->Find(module, DigestOfText(module));
     ASSERT_NE(found, nullptr);
     ASSERT_EQ(found->candidates.size(), 3u);
     const MeasuredCandidate* a = found->Find("a");
@@ -72,12 +71,11 @@ TEST_F(FrontierTest, WhatWasMeasuredIsThereInTheNextRun) {
   }
 }
 
-TEST_F(FrontierTest, AnotherWeightOrOtherStatisticsAreNotKnown) {
+TEST_F(FrontierTest, AnotherWeightIsNotKnown) {
   ASSERT_TRUE(Open()->Append(Layer("m")).ok());
   const auto file = Open();
-  EXPECT_EQ(file->Find("m", DigestOfText("changed"), "h"), nullptr);
-  EXPECT_EQ(file->Find("m", DigestOfText("m"), "other"), nullptr);
-  EXPECT_EQ(file->Find("n", DigestOfText("m"), "h"), nullptr);
+  EXPECT_EQ(file->Find("m", DigestOfText("changed")), nullptr);
+  EXPECT_EQ(file->Find("n", DigestOfText("m")), nullptr);
 }
 
 TEST_F(FrontierTest, TheLastLineOfALayerCounts) {
@@ -89,7 +87,7 @@ TEST_F(FrontierTest, TheLastLineOfALayerCounts) {
     ASSERT_TRUE(file->Append(layer).ok());
   }
   const auto file = Open();
-  const LayerFrontier* found = file->Find("m", DigestOfText("m"), "h");
+  const LayerFrontier* found = file->Find("m", DigestOfText("m"));
   ASSERT_NE(found, nullptr);
   EXPECT_EQ(found->candidates.size(), 4u);
 }
@@ -106,7 +104,7 @@ TEST_F(FrontierTest, AFileOfAnotherKindIsNotTouched) {
     quantd::testing::WriteText(path_, text);
     const auto other = FrontierFile::Open(path_);
     EXPECT_EQ(other.status().code(), absl::StatusCode::kFailedPrecondition);
-    EXPECT_THAT(std::string(other.status().message()), HasSubstr("--frontier: "));
+    EXPECT_THAT(std::string(other.status().message()), HasSubstr("is no frontier of this version"));
     EXPECT_EQ(quantd::testing::ReadText(path_), text);
   }
 }
@@ -117,13 +115,13 @@ TEST_F(FrontierTest, DamagedLinesAndFiguresAreMeasuredAgain) {
   const std::string whole = text;
   // A kill in the middle of a line.
   quantd::testing::WriteText(path_, whole.substr(0, whole.size() - 20));
-  EXPECT_EQ(Open()->Find("m", DigestOfText("m"), "h"), nullptr);
+  EXPECT_EQ(Open()->Find("m", DigestOfText("m")), nullptr);
   // A figure that cannot be.
   text = whole;
   text.replace(text.find("12345"), 5, "-2345");
   quantd::testing::WriteText(path_, text);
   const auto file = Open();
-  const LayerFrontier* found = file->Find("m", DigestOfText("m"), "h");
+  const LayerFrontier* found = file->Find("m", DigestOfText("m"));
   ASSERT_NE(found, nullptr);
   EXPECT_EQ(found->Find("a"), nullptr);
   EXPECT_NE(found->Find("b"), nullptr);

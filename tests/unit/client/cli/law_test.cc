@@ -42,6 +42,7 @@ TEST_F(LawTest, AnswersTheOneThatIsMissing) {
   EXPECT_THAT(out_.str(), HasSubstr("0.1068 nats (perplexity +11.27 %)"));
   EXPECT_THAT(out_.str(), HasSubstr("likely 0.08"));
   EXPECT_THAT(out_.str(), HasSubstr("ours, not published"));
+  EXPECT_THAT(out_.str(), HasSubstr("bits     5.65 a weight on average"));
   out_.str("");
   flags_.question = {7, {}, 32, std::log(1.1)};
   ASSERT_EQ(RunLaw(flags_, &env_), kExitOk) << err_.str();

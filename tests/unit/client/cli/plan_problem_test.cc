@@ -32,11 +32,12 @@ class PlanProblemTest : public ::testing::Test {
     ASSERT_TRUE(input.ok()) << input.status();
     input_ = *std::move(input);
     for (const InputLayer& layer : input_->layers) {
-      if (!layer.excluded.empty()) continue;
+      if (!layer.kept.empty()) continue;
       LayerFrontier& frontier = frontiers_[layer.module];
-      for (const Candidate& c : input_->candidates) {
+      for (size_t i = 0; i < input_->candidates.size(); ++i) {
+        const Candidate& c = input_->candidates[i];
         MeasuredCandidate m;
-        m.key = KeyOf(c.spec, input_->layout->name());
+        m.key = layer.keys[i];
         m.outcome = Outcome::kOk;
         m.code_bits = c.spec.levels.bits;
         m.bytes = layer.parameters() * c.spec.levels.bits / 8;
@@ -49,7 +50,10 @@ class PlanProblemTest : public ::testing::Test {
 
   absl::StatusOr<PlanProblem> Problem() {
     if (input_ == nullptr) MakeInput();
-    return MakePlanProblem(*input_, frontiers_, flags_);
+    absl::StatusOr<PlanWishes> wishes = ReadWishes(*input_, flags_);
+    if (!wishes.ok()) return wishes.status();
+    wish_notes_ = wishes->notes;
+    return MakePlanProblem(*input_, *wishes, frontiers_);
   }
 
   std::string Refusal() {
@@ -77,6 +81,7 @@ class PlanProblemTest : public ::testing::Test {
   client::StopSource stop_;
   std::unique_ptr<PlanInput> input_;
   std::map<std::string, LayerFrontier> frontiers_;
+  std::vector<std::string> wish_notes_;
 };
 
 TEST_F(PlanProblemTest, LinearLayersOfTheBodyArePlannedAndTheRestIsCounted) {
@@ -114,6 +119,31 @@ TEST_F(PlanProblemTest, LayersThatLoadersFuseAgree) {
                                              b + "self_attn.v_proj")));
   flags_.same = {"down_proj"};
   EXPECT_EQ(Problem()->problem.same.size(), 5u);
+}
+
+TEST_F(PlanProblemTest, AFusedSetStaysWholeWhereAMemberFitsNoCandidate) {
+  // 128 rows of gate and up are cut into groups, the 96 rows of a smaller k are not.
+  auto tensors = quantd::testing::LlamaTensors();
+  for (auto& tensor : tensors) {
+    if (tensor.name == "model.layers.0.self_attn.k_proj.weight") {
+      tensor = quantd::testing::F32(tensor.name, {48, 64}, 5);
+    }
+  }
+  quantd::testing::WriteText(folder_ / "model/model.safetensors",
+                             quantd::testing::Serialize(tensors));
+  flags_.candidates = {"rtn:bits=4,group-axis=in,group-size=64"};
+  flags_.budget_bits = 16;
+  const auto problem = Problem();
+  ASSERT_TRUE(problem.ok()) << problem.status();
+  ASSERT_EQ(wish_notes_.size(), 1u);
+  EXPECT_THAT(wish_notes_[0], HasSubstr("layers.0.self_attn.k_proj and the 2 layers that loaders"));
+  const auto plan = Allocate(problem->problem);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  for (const char* name : {"q_proj", "k_proj", "v_proj"}) {
+    const int l = LayerNamed(std::string("model.layers.0.self_attn.") + name);
+    EXPECT_EQ(problem->problem.layers[l].options[plan->choice[l]].candidate, kDense) << name;
+  }
+  EXPECT_THAT(input_->warnings, ElementsAre(HasSubstr("fits 13 of 14 layers, by their shapes")));
 }
 
 TEST_F(PlanProblemTest, BoundsAndExclusionsNarrowTheOptions) {
@@ -158,6 +188,10 @@ TEST_F(PlanProblemTest, SensitivitiesComeFromAFile) {
   quantd::testing::WriteText(flags_.sensitivity,
                              "module,sensitivity\nmodel.layers.1.mlp.down_proj,-1\n");
   EXPECT_THAT(Refusal(), HasSubstr("s.csv:2: -1 is below 0"));
+  quantd::testing::WriteText(flags_.sensitivity,
+                             "module,sensitivity\nmodel.layers.1.mlp.down_proj,1\n"
+                             "model.layers.1.mlp.down_proj,2\n");
+  EXPECT_THAT(Refusal(), HasSubstr("s.csv:3: \"model.layers.1.mlp.down_proj\" stands there twice"));
   quantd::testing::WriteText(flags_.sensitivity, "layer,weight\na,1\n");
   EXPECT_THAT(Refusal(), HasSubstr("columns module and sensitivity"));
 }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <sstream>
 
 #include "client/cli/exit_codes.h"
@@ -45,6 +46,31 @@ class PlanTest : public ::testing::Test {
                   ? Json::parse(quantd::testing::ReadText(flags_.report), nullptr, false)
                   : Json();
     return code;
+  }
+
+  // Quantizes by the recipe and compares each layer with the plan's report.
+  void ExpectQuantizedAsPlanned(const std::string& statistics) {
+    QuantizeFlags quantize;
+    quantize.model_dir = flags_.model_dir;
+    quantize.out_dir = folder_ / "out";
+    quantize.recipe = flags_.out;
+    quantize.statistics = statistics;
+    quantize.report = folder_ / "run.json";
+    ASSERT_EQ(RunQuantize(quantize, &env_), kExitOk) << err_.str();
+    const Json run = Json::parse(quantd::testing::ReadText(quantize.report));
+    std::map<std::string, Json> layers;
+    for (const Json& layer : run["tensors"]) layers[layer["name"].get<std::string>()] = layer;
+    int compared = 0;
+    for (const Json& planned : report_["layers"]) {
+      if (planned["chosen"] == "as it is") continue;
+      const Json& done = layers.at(planned["module"].get<std::string>() + ".weight");
+      const char* error = statistics.empty() ? "weight_relative_error" : "output_relative_error";
+      EXPECT_EQ(done["error"][error], planned["error"]) << planned;
+      EXPECT_NEAR(done["all_in_bits_per_weight"].get<double>(),
+                  planned["bits_per_weight"].get<double>(), 1e-9);
+      ++compared;
+    }
+    EXPECT_GT(compared, 3);
   }
 
   double Figure(const char* name) const { return report_["plan"][name].get<double>(); }
@@ -205,6 +231,104 @@ TEST_F(PlanTest, PathsThatCannotBeWrittenAreKnownFirst) {
   flags_.candidates = {"gptq"};
   EXPECT_EQ(Run(), kExitBadInput);
   EXPECT_THAT(err_.str(), HasSubstr("candidate gptq: method gptq needs"));
+}
+
+TEST_F(PlanTest, NothingThatIsNeededIsWrittenOver) {
+  flags_.budget_bits = 4;
+  const std::pair<std::string PlanFlags::*, std::string> cases[] = {
+      {&PlanFlags::out, folder_ / "model/model.safetensors"},
+      {&PlanFlags::html, folder_ / "model/config.json"},
+      {&PlanFlags::html, folder_ / "plan.yaml"},
+      {&PlanFlags::frontier, folder_ / "plan.yaml"},
+      {&PlanFlags::report, folder_ / "."},
+  };
+  const std::string weights = quantd::testing::ReadText(folder_ / "model/model.safetensors");
+  for (const auto& [flag, path] : cases) {
+    const PlanFlags good = flags_;
+    flags_.*flag = path;
+    EXPECT_EQ(RunPlan(flags_, &env_), kExitBadInput) << path;
+    EXPECT_EQ(connections_, 0);
+    flags_ = good;
+  }
+  EXPECT_EQ(quantd::testing::ReadText(folder_ / "model/model.safetensors"), weights);
+  EXPECT_THAT(err_.str(), HasSubstr("lies in the model's folder"));
+  EXPECT_THAT(err_.str(), HasSubstr("is the file of -o, too"));
+}
+
+TEST_F(PlanTest, WishesThatCannotBeAreKnownBeforeAnythingIsMeasured) {
+  flags_.budget_bits = 4;
+  flags_.min_bits = {"nosuch=4"};
+  EXPECT_EQ(Run(), kExitBadInput);
+  flags_.min_bits = {"o_proj=5"};
+  flags_.max_bits = {"o_proj=7"};
+  EXPECT_EQ(Run(), kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("leave it nothing from 5 to 7 bits"));
+  flags_.min_bits = flags_.max_bits = {};
+  flags_.law = "nosuch";
+  EXPECT_EQ(Run(), kExitBadInput);
+  flags_.law = "qwen1.5-mxint4-pooled";
+  flags_.candidates = {"rtn:bits=4,group-size=100"};
+  EXPECT_EQ(Run(), kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("fits none of 14 layers"));
+  EXPECT_EQ(connections_, 0);
+}
+
+TEST_F(PlanTest, OnlyRecipesThatOneFolderCanHoldArePlanned) {
+  flags_.candidates = {"nf4:group-size=64;fp4:group-size=64"};
+  flags_.budget_bits = 4.6;
+  flags_.layout = "bitsandbytes";
+  EXPECT_EQ(Run(), kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("one table and one storage for all modules"));
+  flags_.layout = "";
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  EXPECT_EQ(report_["layout"], "plain");
+  flags_.budget_bits = 32;
+  flags_.report = "";
+  EXPECT_EQ(Run(), kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("there is nothing to quantize"));
+  quantd::testing::WriteText(folder_ / "model/config.json",
+                             R"({"model_type":"llama","quantization_config":{"bits":4}})");
+  EXPECT_EQ(Run(), kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("quantized already"));
+}
+
+// H for most, activations with fewer tokens beside it: each candidate gets what quantize sends.
+TEST_F(PlanTest, EachCandidateIsMeasuredWithTheStatisticsThatItIsQuantizedWith) {
+  std::vector<quantd::testing::RawTensor> statistics;
+  for (const char* layer : {"0", "1"}) {
+    for (const char* name : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                             "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}) {
+      const std::string module = std::string("model.layers.") + layer + "." + name;
+      const int64_t n = std::string(name) == "mlp.down_proj" ? 128 : 64;
+      auto h = quantd::testing::F32(module + ".hessian", {n, n}, 3);
+      std::vector<float> square(n * n, 0.0f);
+      for (int64_t i = 0; i < n; ++i) square[i * n + i] = 1.0f + static_cast<float>(i % 7);
+      h.bytes.assign(reinterpret_cast<const char*>(square.data()), square.size() * 4);
+      statistics.push_back(h);
+      statistics.push_back(quantd::testing::F32(module + ".activations", {16, n}, 9));
+    }
+  }
+  flags_.statistics = folder_ / "s.safetensors";
+  quantd::testing::WriteText(flags_.statistics, quantd::testing::Serialize(statistics));
+  flags_.candidates = {"gptq:bits=3,group-size=32;smoothquant:group-size=32"};
+  flags_.layout = "plain";
+  flags_.budget_bits = 6;
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  ExpectQuantizedAsPlanned(flags_.statistics);
+}
+
+// A tensor scale that layers share depends on who shares it.
+TEST_F(PlanTest, FiguresOfTiedLayersCountForTheirPartnersAlone) {
+  flags_.candidates = {"nvfp4"};
+  flags_.layout = "plain";
+  flags_.budget_bits = 20;
+  flags_.exclude = {"q_proj", "up_proj"};
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  flags_.exclude = {};
+  flags_.budget_bits = 5;
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  EXPECT_EQ(connections_, 2);
+  ExpectQuantizedAsPlanned("");
 }
 
 TEST_F(PlanTest, AStopLeavesWhatWasMeasured) {

@@ -30,7 +30,7 @@ TEST(QuantitiesTest, RefusesTheRest) {
   for (const char* text : {"", "x", "-1", "GB", "1e30GB", "nan", "0"}) {
     EXPECT_FALSE(ParseBytes(text).ok()) << text;
   }
-  for (const char* text : {"", "0", "-4", "4bits", "inf", "nan"}) {
+  for (const char* text : {"", "0", "-4", "4bits", "65", "1e20bpw", "inf", "nan"}) {
     EXPECT_FALSE(ParseBits(text).ok()) << text;
   }
   for (const char* text : {"1.1", "-0.1", "101%", "nan", "%"}) {

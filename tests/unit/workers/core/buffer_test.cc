@@ -7,6 +7,8 @@
 #include <fstream>
 #include <utility>
 
+#include "workers/core/buffer_copy.h"
+
 namespace quantd {
 namespace {
 
@@ -111,6 +113,22 @@ TEST(BufferTest, AMappingMuchLargerThanAskedForIsNotUsed) {
   const Buffer small = *Buffer::Allocate(2 * kMiB);
   ASSERT_NE(small.data(), nullptr);
   EXPECT_LT(resident() + 60 * kMiB, kept);
+}
+
+TEST(CopyOfTest, CopiesAllBytesAndStopsWhenTold) {
+  InlineExecutor executor;
+  CancelToken cancel;
+  for (const uint64_t bytes : {uint64_t{0}, uint64_t{5}, uint64_t{9} << 20}) {
+    Buffer from = *Buffer::Allocate(bytes);
+    for (uint64_t i = 0; i < bytes; i += 977) from.data()[i] = static_cast<std::byte>(i);
+    const absl::StatusOr<Buffer> to = CopyOf(from, executor, cancel);
+    ASSERT_TRUE(to.ok()) << to.status();
+    ASSERT_EQ(to->size(), bytes);
+    EXPECT_TRUE(std::equal(from.data(), from.data() + bytes, to->data()));
+  }
+  cancel.Cancel(absl::StatusCode::kCancelled);
+  EXPECT_EQ(CopyOf(*Buffer::Allocate(8), executor, cancel).status().code(),
+            absl::StatusCode::kCancelled);
 }
 
 }  // namespace

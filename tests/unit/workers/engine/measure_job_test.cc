@@ -237,7 +237,7 @@ TEST_F(MeasureJobTest, CandidatesAddWorkAndHardlyMemory) {
     return (*Job::Create(JobOf(uploads, std::move(candidates)), JobLimits(), 2))->cost();
   };
   const Cost one = cost({Bits("gptq", 4)}), two = cost({Bits("gptq", 4), Bits("gptq", 3)});
-  EXPECT_EQ(one.peak_bytes, two.peak_bytes);
+  EXPECT_LT(two.peak_bytes - one.peak_bytes, 16u << 10);  // reports
   EXPECT_GT(two.flops, one.flops);
   EXPECT_LT(two.flops, 2 * one.flops);  // H is folded and factored once
   EXPECT_EQ(one.output_bytes, 0u);
