@@ -144,7 +144,8 @@ class Assembly final : public QuantdServer {
     deps.sessions = &sessions_;
     deps.admission = &admission_;
     deps.create_job = MakeJobFactory(width_);
-    deps.submit = SubmitTo(&ingest_);
+    deps.ingest = SubmitTo(&ingest_);
+    deps.compute = SubmitTo(&compute_);
     deps.facts.build_id = QUANTD_VERSION;
     deps.facts.methods = ListMethods();
     deps.facts.layouts = ListLayouts();

@@ -84,7 +84,7 @@ Json LayersToJson(const PlanResult& r) {
 }
 
 void AddLayers(const PlanResult& r, PlanPage* page) {
-  const int best = r.plan.best_uniform;
+  const int best = r.best_uniform();
   for (size_t l = 0; l < r.plan.choice.size(); ++l) {
     const LayerOption& option = r.option(l);
     PlanPageLayer& row = page->layers.emplace_back();
@@ -103,6 +103,11 @@ void AddLayers(const PlanResult& r, PlanPage* page) {
 
 }  // namespace
 
+int PlanResult::best_uniform() const {
+  const int best = plan.best_uniform;
+  return best >= 0 && plan.uniform[best].candidate != kDense ? best : -1;
+}
+
 std::string PlanResult::NameOf(int candidate) const {
   return candidate == kDense ? "as it is" : problem->problem.candidates[candidate];
 }
@@ -120,7 +125,7 @@ std::string PlanText(const PlanResult& r) {
                    {"Q_b"}});
   table.AddRow(Row("this plan", r.plan.totals));
   for (size_t u = 0; u < r.plan.uniform.size(); ++u) {
-    const bool best = static_cast<int>(u) == r.plan.best_uniform;
+    const bool best = static_cast<int>(u) == r.best_uniform();
     table.AddRow(Row(absl::StrCat("uniform: ", r.NameOf(r.plan.uniform[u].candidate),
                                   best ? " (the best within)" : ""),
                      r.plan.uniform[u].totals));
@@ -146,7 +151,7 @@ Json PlanToJson(const PlanResult& r) {
                {"layout", r.input->layout->name()},
                {"plan", TotalsToJson(r.plan.totals)},
                {"uniform", std::move(uniform)},
-               {"best_uniform", r.plan.best_uniform},
+               {"best_uniform", r.best_uniform()},
                {"model",
                 {{"bytes", r.model_bytes()},
                  {"other_bytes", r.input->other_bytes},
@@ -181,7 +186,7 @@ absl::StatusOr<PlanPage> MakePlanPage(const PlanResult& r) {
   for (const UniformPlan& uniform : r.plan.uniform) {
     page.uniform.push_back({r.NameOf(uniform.candidate), uniform.totals});
   }
-  page.best_uniform = r.plan.best_uniform;
+  page.best_uniform = r.best_uniform();
   AddLayers(r, &page);
   AddLawCurves(*r.input, *r.flags, *r.law, &page);
   return page;

@@ -26,6 +26,8 @@ struct PlanResult {
   const LayerOption& option(size_t l) const { return layer(l).options[plan.choice[l]]; }
   // Of tensors; file headers come on top.
   uint64_t model_bytes() const { return plan.totals.bytes + input->other_bytes; }
+  // Index of the best uniform plan that quantizes anything; -1: none is within the goal.
+  int best_uniform() const;
   // "gptq:bits=3", "as it is".
   std::string NameOf(int candidate) const;
 };

@@ -26,7 +26,7 @@ inline constexpr int64_t kMaxTrialChoices = 1'000'000;
 absl::StatusOr<AllocationQuestion> FromProto(const v1::AllocationQuestion& message);
 absl::StatusOr<LawQuestion> FromProto(const v1::LawQuestion& message, LawProfile* profile);
 
-// Writing: total.
+// Writing: total. Random draws have neither bound nor gap.
 void Put(const Plan& plan, v1::AllocationAnswer* message);
 void Put(const std::vector<RandomTrial>& trials, int best, v1::AllocationAnswer* message);
 void Put(const LawAnswer& answer, v1::LawAnswer* message);

@@ -4,18 +4,11 @@
 
 #include "server/rpc/estimate.h"
 #include "server/rpc/plan.h"
-#include "server/rpc/status.h"
 #include "server/rpc/stream_reactor.h"
 #include "server/rpc/trace_context.h"
-#include "server/session/guarded.h"
+#include "server/rpc/unary_call.h"
 
 namespace quantd {
-namespace {
-
-// Among the uploads, first come first served: a flood of small calls must not hold them up.
-constexpr int kUnaryPriority = 0;
-
-}  // namespace
 
 RpcService::RpcService(Deps deps)
     : deps_(std::move(deps)), capabilities_(MakeCapabilities(deps_.facts)) {}
@@ -35,31 +28,24 @@ grpc::ServerBidiReactor<v1::MeasureRequest, v1::MeasureResponse>* RpcService::Me
   return new StreamReactor<v1::MeasureRequest, v1::MeasureResponse>(context, deps_.sessions);
 }
 
-grpc::ServerUnaryReactor* RpcService::Later(grpc::CallbackServerContext* context, const char* what,
-                                            std::function<absl::Status()> answer) {
-  AcceptTraceParent(context);
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  QUANTD_TSAN_RELEASE(reactor);
-  // Request and response live until Finish, also when the client goes away meanwhile.
-  deps_.submit(kUnaryPriority, [reactor, what, answer = std::move(answer)] {
-    QUANTD_TSAN_ACQUIRE(reactor);
-    reactor->Finish(ToGrpcStatus(Guarded<absl::Status>(what, answer)));
-  });
-  return reactor;
-}
-
 grpc::ServerUnaryReactor* RpcService::Estimate(grpc::CallbackServerContext* context,
                                                const v1::EstimateRequest* request,
                                                v1::EstimateResponse* response) {
-  return Later(context, "estimating", [this, request, response] {
-    return quantd::Estimate(*request, deps_.create_job, *deps_.admission, response);
-  });
+  AcceptTraceParent(context);
+  return new UnaryCall(
+      context, "estimating", deps_.ingest, [this, request, response](const CancelToken&) {
+        return quantd::Estimate(*request, deps_.create_job, *deps_.admission, response);
+      });
 }
 
 grpc::ServerUnaryReactor* RpcService::Plan(grpc::CallbackServerContext* context,
                                            const v1::PlanRequest* request,
                                            v1::PlanResponse* response) {
-  return Later(context, "planning", [request, response] { return MakePlan(*request, response); });
+  AcceptTraceParent(context);
+  return new UnaryCall(context, "planning", deps_.compute,
+                       [request, response](const CancelToken& cancel) {
+                         return MakePlan(*request, cancel, response);
+                       });
 }
 
 grpc::ServerUnaryReactor* RpcService::GetCapabilities(grpc::CallbackServerContext* context,

@@ -1,9 +1,6 @@
 // quantd.v1.QuantizationService on gRPC's callback API.
 #pragma once
 
-#include <functional>
-
-#include "absl/status/status.h"
 #include "quantd/v1/quantization_service.grpc.pb.h"
 #include "server/admission/admission.h"
 #include "server/rpc/capabilities.h"
@@ -11,15 +8,16 @@
 
 namespace quantd {
 
-// Thread-safe. Methods return at once: streams belong to sessions, Estimate and Plan run in the
-// ingest pool.
+// Thread-safe. Methods return at once: streams belong to sessions, Estimate runs in the ingest pool
+// and Plan, which may take a second, in the compute pool.
 class RpcService final : public v1::QuantizationService::CallbackService {
  public:
   struct Deps {
     SessionRegistry* sessions = nullptr;  // all outlive the service and its calls
     const Admission* admission = nullptr;
     JobFactory create_job;
-    SubmitFn submit;  // for Estimate and Plan
+    SubmitFn ingest;   // for Estimate
+    SubmitFn compute;  // for Plan
     ServerFacts facts;
   };
   explicit RpcService(Deps deps);
@@ -41,10 +39,6 @@ class RpcService final : public v1::QuantizationService::CallbackService {
                                             v1::GetCapabilitiesResponse* response) override;
 
  private:
-  // Answers a unary call later, from the pool.
-  grpc::ServerUnaryReactor* Later(grpc::CallbackServerContext* context, const char* what,
-                                  std::function<absl::Status()> answer);
-
   const Deps deps_;
   const v1::GetCapabilitiesResponse capabilities_;
 };

@@ -1,9 +1,15 @@
 // Plan over a port: figures in, a choice or a law's answer out.
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <random>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/text_format.h"
+#include "grpcpp/completion_queue.h"
 #include "grpcpp/create_channel.h"
 #include "tests/api/api_fixture.h"
 
@@ -12,6 +18,73 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+
+// A thousand candidates for each of sixty layers, hardly one better than another: a search that
+// takes all states that it may have, half a second of a fast thread.
+v1::PlanRequest Stubborn() {
+  constexpr int kLayers = 60, kCandidates = 1000;
+  v1::PlanRequest request;
+  v1::AllocationQuestion* question = request.mutable_allocation();
+  for (int c = 0; c < kCandidates; ++c) question->add_candidates(absl::StrCat(c));
+  std::mt19937_64 random(1);
+  uint64_t budget = 0;
+  for (int l = 0; l < kLayers; ++l) {
+    const uint64_t parameters = (random() >> 26) | 1;
+    v1::PlanLayer* layer = question->add_layers();
+    layer->set_name(absl::StrCat(l));
+    layer->set_parameters(parameters);
+    for (int c = 0; c < kCandidates; ++c) {
+      v1::LayerOption* option = layer->add_options();
+      option->set_candidate(c);
+      option->set_bytes(parameters * (c + 1) / kCandidates + random() % 7);
+      option->set_error(0.1 * (kCandidates - c) / kCandidates);
+      option->set_block(64);
+    }
+    budget += parameters / 10;
+  }
+  question->set_max_bytes(budget);
+  return request;
+}
+
+// Plans under way at once.
+class ManyPlans {
+ public:
+  explicit ManyPlans(v1::QuantizationService::Stub* stub) : stub_(stub) {}
+
+  void Begin(const v1::PlanRequest& request, std::unique_ptr<grpc::ClientContext> context) {
+    Call& call = calls_.emplace_back();
+    call.context = std::move(context);
+    call.reader = stub_->AsyncPlan(call.context.get(), request, &queue_);
+    call.reader->Finish(&call.response, &call.status, &call);
+  }
+
+  void Cancel() {
+    for (Call& call : calls_) call.context->TryCancel();
+  }
+
+  // All of them ended so.
+  void ExpectAll(grpc::StatusCode code) {
+    for (size_t i = 0; i < calls_.size(); ++i) {
+      void* tag = nullptr;
+      bool ok = false;
+      ASSERT_TRUE(queue_.Next(&tag, &ok));
+      const grpc::Status& status = static_cast<Call*>(tag)->status;
+      EXPECT_EQ(status.error_code(), code) << status.error_message();
+    }
+  }
+
+ private:
+  struct Call {
+    std::unique_ptr<grpc::ClientContext> context;
+    std::unique_ptr<grpc::ClientAsyncResponseReader<v1::PlanResponse>> reader;
+    v1::PlanResponse response;
+    grpc::Status status;
+  };
+
+  v1::QuantizationService::Stub* const stub_;
+  grpc::CompletionQueue queue_;
+  std::list<Call> calls_;
+};
 
 class PlanApiTest : public ApiTest {
  protected:
@@ -69,6 +142,12 @@ class PlanApiTest : public ApiTest {
     EXPECT_THAT(status.error_message(), HasSubstr(word));
   }
 
+  // Compute threads at work, as the server last told.
+  int BusyThreads() const {
+    const std::vector<int> busy = events_.busy();
+    return busy.empty() ? 0 : busy.back();
+  }
+
   v1::PlanResponse answer_;
   std::unique_ptr<v1::QuantizationService::Stub> remote_;
 };
@@ -84,6 +163,7 @@ TEST_F(PlanApiTest, TheLeastErrorWithinABudget) {
   EXPECT_DOUBLE_EQ(plan.totals().error(), 0.02);
   EXPECT_EQ(plan.totals().low_share(), 1);
   EXPECT_EQ(plan.totals().block(), 100);
+  EXPECT_TRUE(plan.has_gap());
   EXPECT_EQ(plan.gap(), 0);
   EXPECT_EQ(plan.bound(), plan.totals().error());
   ASSERT_EQ(plan.uniform_size(), 3);
@@ -145,6 +225,7 @@ TEST_F(PlanApiTest, RandomDrawsAreJudgedByTheirErrorOrByLossesOfTheCaller) {
   EXPECT_THAT(drawn.choice(), ElementsAre(0, 2));
   EXPECT_DOUBLE_EQ(drawn.totals().error(), 0.005);
   EXPECT_EQ(drawn.best_uniform(), -1);
+  EXPECT_FALSE(drawn.has_gap() || drawn.has_bound());
   ASSERT_GE(of_b, 0) << "twelve draws and always the same one";
 
   for (int t = 0; t < 12; ++t) search->add_losses(t == of_b ? 1.5 : 2);
@@ -201,6 +282,51 @@ TEST_F(PlanApiTest, ALawSaysWhereItWasNotMeasuredAndHowSureItIs) {
   EXPECT_THAT(answer_.law().warnings(0), HasSubstr("N = 7"));
   EXPECT_NEAR(answer_.law().likely().least(), 0.1068 / 1.10517, 1e-4);
   EXPECT_NEAR(answer_.law().likely().most(), 0.1068 * 1.10517, 1e-4);
+}
+
+// Far more work than a test waits for, were it done: those that run end, those that wait never
+// begin.
+TEST_F(PlanApiTest, PlansWhoseClientCancelsEnd) {
+  const v1::PlanRequest request = Stubborn();
+  ManyPlans plans(remote_.get());
+  for (int i = 0; i < 48; ++i) plans.Begin(request, NewContext());
+  EXPECT_TRUE(Eventually([this] { return BusyThreads() == 2; }));
+  plans.Cancel();
+  plans.ExpectAll(grpc::StatusCode::CANCELLED);
+  EXPECT_TRUE(Eventually([this] { return BusyThreads() == 0; }));
+  v1::PlanRequest next = TwoLayers();
+  next.mutable_allocation()->set_max_bytes(999);
+  EXPECT_TRUE(Ask(next).ok());
+}
+
+TEST_F(PlanApiTest, PlansWhoseDeadlinePassesEnd) {
+  const v1::PlanRequest request = Stubborn();
+  ManyPlans plans(remote_.get());
+  for (int i = 0; i < 48; ++i) {
+    auto context = NewContext();
+    context->set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(100)));
+    plans.Begin(request, std::move(context));
+  }
+  plans.ExpectAll(grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_TRUE(Eventually([this] { return BusyThreads() == 0; }));
+  v1::PlanRequest next = TwoLayers();
+  next.mutable_allocation()->set_max_bytes(999);
+  EXPECT_TRUE(Ask(next).ok());
+}
+
+TEST_F(PlanApiTest, AnEstimateDoesNotWaitForPlans) {
+  const v1::PlanRequest request = Stubborn();
+  ManyPlans plans(remote_.get());
+  for (int i = 0; i < 16; ++i) plans.Begin(request, NewContext());
+  EXPECT_TRUE(Eventually([this] { return BusyThreads() == 2; }));
+  v1::EstimateRequest dry;
+  *dry.mutable_header() = MakeHeader("dry", {MakeWeight("w.weight", 16, 128, 1)});
+  v1::EstimateResponse estimate;
+  const auto context = NewContext();
+  EXPECT_TRUE(remote_->Estimate(context.get(), dry, &estimate).ok());
+  EXPECT_EQ(BusyThreads(), 2) << "the plans were done before";
+  plans.Cancel();
+  plans.ExpectAll(grpc::StatusCode::CANCELLED);
 }
 
 TEST_F(PlanApiTest, QuestionsThatAreNone) {

@@ -97,10 +97,12 @@ void CheckUniform(const v1::AllocationQuestion& question, const v1::AllocationAn
 void CheckAllocation(const v1::AllocationQuestion& question, const v1::AllocationAnswer& answer) {
   CheckChoice(question, answer.choice(), answer.totals());
   Check(Meets(question, answer.totals()));
-  Check(std::isfinite(answer.bound()) && answer.bound() >= 0);
-  Check(answer.gap() >= 0 && answer.gap() <= 1);
+  Check(answer.has_bound() == !question.has_random_search());
+  Check(answer.has_gap() == !question.has_random_search());
   if (!question.has_random_search()) {
     Check(answer.trials_size() == 0);
+    Check(std::isfinite(answer.bound()) && answer.bound() >= 0);
+    Check(answer.gap() >= 0 && answer.gap() <= 1);
     const double reached = question.has_max_error() ? static_cast<double>(answer.totals().bytes())
                                                     : answer.totals().error();
     Check(answer.bound() <= reached);
@@ -128,11 +130,12 @@ void CheckLaw(const v1::LawQuestion& question, const v1::LawAnswer& answer) {
   if (question.has_block()) Check(answer.block() == question.block());
   if (question.has_delta()) Check(answer.delta() == question.delta());
   Check(answer.likely().least() <= answer.likely().most());
+  Check(std::isfinite(answer.likely().least()) && std::isfinite(answer.likely().most()));
 }
 
 void CheckAnswer(const v1::PlanRequest& request) {
   v1::PlanResponse response;
-  const absl::Status status = MakePlan(request, &response);
+  const absl::Status status = MakePlan(request, CancelToken(), &response);
   if (!status.ok()) {
     Check(status.code() == absl::StatusCode::kInvalidArgument ||
           status.code() == absl::StatusCode::kOutOfRange);
@@ -145,7 +148,7 @@ void CheckAnswer(const v1::PlanRequest& request) {
     CheckAllocation(request.allocation(), response.allocation());
   }
   v1::PlanResponse again;
-  Check(MakePlan(request, &again).ok());
+  Check(MakePlan(request, CancelToken(), &again).ok());
   Check(again.SerializeAsString() == response.SerializeAsString());
 }
 

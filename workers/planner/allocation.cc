@@ -20,6 +20,7 @@ struct Found {
   std::vector<int> choice;  // by class: index of its option
   double bound = 0;
   bool optimum = false;
+  uint64_t states = 0;
 };
 
 enum class Least { kBytes, kError };
@@ -87,7 +88,7 @@ absl::StatusOr<Found> Search(const AllocationProblem& problem,
   const PlanGoal& goal = problem.goal;
   if (goal.kind == GoalKind::kLowShare) {
     QUANTD_ASSIGN_OR_RETURN(LowSharePlan plan, PlanLowShare(classes, goal, problem.limits));
-    return Found{std::move(plan.choice), plan.bound, plan.optimum};
+    return Found{std::move(plan.choice), plan.bound, plan.optimum, plan.states};
   }
   QUANTD_RETURN_IF_ERROR(CheckReachable(problem, classes));
   const double capacity =
@@ -95,7 +96,7 @@ absl::StatusOr<Found> Search(const AllocationProblem& problem,
   QUANTD_ASSIGN_OR_RETURN(
       KnapsackSolution solution,
       SolveKnapsack(KnapsackClasses(classes, goal.kind), capacity, problem.limits));
-  return Found{std::move(solution.choice), solution.bound, solution.gap() == 0};
+  return Found{std::move(solution.choice), solution.bound, solution.gap() == 0, solution.states};
 }
 
 // What the goal makes least.
@@ -109,7 +110,7 @@ void TakeUniformIfBetter(const AllocationProblem& problem, Plan* plan) {
   const UniformPlan& uniform = plan->uniform[plan->best_uniform];
   if (!IsBetter(problem.goal, uniform.totals, plan->totals)) return;
   for (size_t l = 0; l < problem.layers.size(); ++l) {
-    plan->choice[l] = OptionOf(problem.layers[l], uniform.candidate);
+    plan->choice[l] = UniformOption(problem.layers[l], uniform.candidate);
   }
   plan->totals = uniform.totals;
 }
@@ -129,8 +130,10 @@ absl::StatusOr<Plan> Allocate(const AllocationProblem& problem) {
   QUANTD_ASSIGN_OR_RETURN(const Found found, Search(problem, classes));
   Plan plan;
   plan.choice = LayerChoice(problem, classes, found.choice);
+  plan.states = found.states;
   plan.totals = TotalsOf(problem.layers, plan.choice);
   plan.uniform = UniformPlans(problem);
+  QUANTD_RETURN_IF_ERROR(problem.limits.Check());
   plan.best_uniform = BestUniform(problem.goal, plan.uniform);
   SetBound(problem.goal, found, &plan);
   TakeUniformIfBetter(problem, &plan);

@@ -32,7 +32,7 @@ struct PlanLayer {
   // >= 0; weighs the layer's error beside its parameters. 0 for all layers tells none from another
   // and counts as 1 for all.
   double sensitivity = 1;
-  // At most one an candidate, one of them may be kDense. What the user ruled out is not in it.
+  // At most one for each candidate and for kDense. What the user ruled out is not in it.
   std::vector<LayerOption> options;
 };
 
@@ -45,7 +45,7 @@ enum class GoalKind : uint8_t {
 
 struct PlanGoal {
   GoalKind kind = GoalKind::kBytes;
-  uint64_t bytes = 0;    // of all layers together, without fixed_bytes
+  uint64_t bytes = 0;    // of all layers together
   double error = 0;      // of the plan; rounding, 1e-12 of it, aside
   double low_share = 0;  // Q_r, [0, 1]
 };
@@ -57,7 +57,7 @@ struct AllocationProblem {
   // several; such sets are one.
   std::vector<std::vector<int>> same;
   PlanGoal goal;
-  KnapsackLimits limits;
+  KnapsackLimits limits;  // of one call; ModelFrontier's budgets have them each
 };
 
 // What a choice for all layers amounts to: achieved, never what was asked for.
@@ -69,7 +69,7 @@ struct PlanTotals {
   double block = 0;      // Q_b: those parameters / the scales that they have; 0 if there are none
 };
 
-// The same candidate for every layer.
+// The same candidate for every layer that has a choice.
 struct UniformPlan {
   int candidate = kDense;
   PlanTotals totals;
@@ -78,16 +78,20 @@ struct UniformPlan {
 struct Plan {
   std::vector<int> choice;  // by layer: index into its options
   PlanTotals totals;
-  double bound = 0;  // no plan that meets the goal has less error (kError: fewer bytes)
-  double gap = 0;    // share by which a better plan could be better at most; 0: this is the optimum
-  std::vector<UniformPlan> uniform;  // every candidate that all layers have, by bytes
+  // No plan that meets the goal has less error (kError: fewer bytes; kLowShare: of those that keep
+  // as many parameters dense or fewer).
+  double bound = 0;
+  double gap = 0;  // share by which a better plan could be better at most; 0: this is the optimum
+  uint64_t states = 0;               // that the search took, limits.max_states at most
+  std::vector<UniformPlan> uniform;  // every candidate that all of them have, by bytes
   int best_uniform = -1;             // of them: the one that meets the goal best; -1: none meets it
 };
 
 // INVALID_ARGUMENT for layers without options, with two options of one candidate, numbers out of
 // range, sets whose layers have no candidate in common (naming the layers and what each has);
 // OUT_OF_RANGE for a goal that nothing meets, naming the nearest that can be met in the goal's own
-// unit ("0.91 bits a weight" and bytes, the least error, the least Q_r).
+// unit ("0.91 bits a weight" and bytes, the least error, the least Q_r); the token's status once
+// limits.cancel is set.
 absl::StatusOr<Plan> Allocate(const AllocationProblem& problem);
 
 // Totals of any choice (index into each layer's options).
@@ -95,7 +99,8 @@ PlanTotals TotalsOf(const std::vector<PlanLayer>& layers, const std::vector<int>
 
 // The model's own frontier: the least error for each of `count` budgets spread evenly from the
 // smallest to the largest size that all layers can have, the goal aside. For drawing, so that each
-// search is short. INVALID_ARGUMENT as Allocate, and for a count outside of 2..1000.
+// search is short. INVALID_ARGUMENT as Allocate, and for a count outside of 2..1000; the token's
+// status as Allocate.
 absl::StatusOr<std::vector<PlanTotals>> ModelFrontier(const AllocationProblem& problem, int count);
 
 }  // namespace quantd

@@ -96,6 +96,7 @@ absl::Status CheckLayers(const AllocationProblem& problem) {
   if (problem.layers.empty()) return absl::InvalidArgumentError("there are no layers to plan");
   uint64_t parameters = 0, bytes = 0;
   for (const PlanLayer& layer : problem.layers) {
+    QUANTD_RETURN_IF_ERROR(problem.limits.Check());
     QUANTD_RETURN_IF_ERROR(CheckLayer(problem, layer));
     parameters += layer.parameters;
     bytes += MostBytes(layer);

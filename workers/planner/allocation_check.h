@@ -6,7 +6,7 @@
 
 namespace quantd {
 
-// Everything but the goal: layers, their options, the sets.
+// Everything but the goal: layers, their options, the sets; and whether the limits' token is set.
 absl::Status CheckLayers(const AllocationProblem& problem);
 
 absl::Status CheckGoal(const PlanGoal& goal);

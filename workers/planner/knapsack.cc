@@ -19,9 +19,11 @@ constexpr double kMostRounded = 1e5;
 
 bool IsNumber(double value) { return std::isfinite(value) && value >= 0; }
 
-absl::Status CheckClasses(absl::Span<const std::vector<KnapsackOption>> classes) {
+absl::Status CheckClasses(absl::Span<const std::vector<KnapsackOption>> classes,
+                          const KnapsackLimits& limits) {
   double size = 0, cost = 0;
   for (size_t c = 0; c < classes.size(); ++c) {
+    QUANTD_RETURN_IF_ERROR(limits.Check());
     if (classes[c].empty()) {
       return absl::InvalidArgumentError(absl::StrCat("class ", c, " has no options"));
     }
@@ -77,12 +79,13 @@ std::vector<int> LeastCostPositions(const UndominatedOptions& options) {
 absl::StatusOr<KnapsackSolution> SolveKnapsack(
     absl::Span<const std::vector<KnapsackOption>> classes, double capacity,
     const KnapsackLimits& limits) {
-  QUANTD_RETURN_IF_ERROR(CheckClasses(classes));
+  QUANTD_RETURN_IF_ERROR(CheckClasses(classes, limits));
   if (!IsNumber(capacity)) {
     return absl::InvalidArgumentError(
         absl::StrCat("the capacity is ", capacity, ": it must be finite and not negative"));
   }
-  const UndominatedOptions options(classes);
+  const UndominatedOptions options(classes, limits);
+  QUANTD_RETURN_IF_ERROR(limits.Check());
   const double smallest = SumOfSizes(options, /*last=*/false);
   const double largest = SumOfSizes(options, /*last=*/true);
   if (smallest > capacity) {
@@ -93,14 +96,17 @@ absl::StatusOr<KnapsackSolution> SolveKnapsack(
   if (largest <= capacity) return cheapest;
   const bool whole = HasWholeSizes(options);
   if (whole) capacity = ReachableCapacity(options, smallest, capacity);
-  const Relaxation relaxation = Relax(options, capacity);
+  const Relaxation relaxation = Relax(options, capacity, limits);
+  QUANTD_RETURN_IF_ERROR(limits.Check());
   KnapsackSolution solution = SolutionOf(options, relaxation.filled);
   bool finished = false;
   double bound = 0;
   if (relaxation.multiplier > 0 && std::isfinite(relaxation.multiplier * (largest - smallest))) {
     const double tolerance = kTolerance * std::min(solution.cost, relaxation.base_cost);
     const CoreResult core = SearchCore(options, relaxation, tolerance, limits);
+    QUANTD_RETURN_IF_ERROR(limits.Check());
     solution = SolutionOf(options, core.choice);
+    solution.states = core.states;
     finished = core.finished;
     bound = core.bound;
   }

@@ -14,6 +14,13 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr uint32_t kRoot = std::numeric_limits<uint32_t>::max();
 constexpr int kStay = -1;  // no move: the class keeps its base option
 
+// States that are looked at between two looks at the cancel token: tens of microseconds.
+constexpr uint64_t kPollEvery = 4096;
+
+// States that are looked at for each one that may be kept, so that the limit bounds time as well:
+// classes of thousands of options, or bounds that hardly ever hold, would take minutes.
+constexpr uint64_t kLooksPerState = 64;
+
 // An option other than the base's. Its penalty is what it costs beyond the relaxed price of its
 // growth: (cost - base cost) + lambda growth, never negative.
 struct Move {
@@ -61,15 +68,20 @@ struct Reach {
 
 class CoreSearch {
  public:
-  CoreSearch(const UndominatedOptions& options, const Relaxation& relaxation, double tolerance);
+  CoreSearch(const UndominatedOptions& options, const Relaxation& relaxation, double tolerance,
+             const KnapsackLimits& limits);
 
-  // False when the states run out.
-  bool Run(uint64_t max_states);
+  // False when the states run out, or the token is set.
+  bool Run();
 
   std::vector<int> Choice() const;
   // Above the relaxed cost: of the best solution, and what none can be below after Run() failed.
   double gap() const { return best_change_ + lambda_ * relaxation_.slack; }
   double Floor() const;
+  // Of the limit, used up so far: by those kept or by those looked at.
+  uint64_t states() const {
+    return std::min(states_, std::max(states_ - states_left_, looked_at_ / kLooksPerState));
+  }
 
  private:
   double Change(const State& state) const { return state.penalty - lambda_ * state.growth; }
@@ -89,6 +101,7 @@ class CoreSearch {
   const Relaxation& relaxation_;
   const double lambda_;
   const double tolerance_;
+  const KnapsackLimits& limits_;
   std::vector<Move> moves_;
   std::vector<CoreClass> classes_;  // in the order of their gradients
   std::vector<Reach> reach_;        // by stage: of that class and those after it
@@ -100,7 +113,10 @@ class CoreSearch {
   std::vector<State> spare_;
   std::vector<Node> nodes_;
   size_t stage_ = 0;
-  uint64_t states_left_ = 0;
+  const uint64_t states_;
+  uint64_t states_left_;
+  const uint64_t most_looks_;
+  uint64_t looked_at_ = 0;  // states, dropped ones too
 
   // The best solution: the greedy one, or a state followed by base options.
   double best_change_ = 0;
@@ -111,18 +127,22 @@ class CoreSearch {
 };
 
 CoreSearch::CoreSearch(const UndominatedOptions& options, const Relaxation& relaxation,
-                       double tolerance)
+                       double tolerance, const KnapsackLimits& limits)
     : options_(options),
       relaxation_(relaxation),
       lambda_(relaxation.multiplier),
-      tolerance_(tolerance) {
+      tolerance_(tolerance),
+      limits_(limits),
+      states_(std::min<uint64_t>(limits.max_states, kRoot - 1)),
+      states_left_(states_),
+      most_looks_(kLooksPerState * states_) {
   for (int c = 0; c < options.classes(); ++c) {
     const UndominatedOption& base = options.of(c)[relaxation.base[c]];
     const UndominatedOption& filled = options.of(c)[relaxation.filled[c]];
     best_change_ += filled.cost - base.cost;
     best_growth_ += filled.size - base.size;
   }
-  for (int c = 0; c < options.classes(); ++c) AppendClass(c);
+  for (int c = 0; c < options.classes() && !limits.stopped(); ++c) AppendClass(c);
   SortClasses();
   UpdateReach();
 }
@@ -225,12 +245,15 @@ void CoreSearch::Offer(const State& state) {
 }
 
 // Adds list_, with `move` made in each state, to merged_; drops what is dominated or cannot lead to
-// a better solution. False when there is no room.
+// a better solution. False when there is no room or no time, or the token is set.
 bool CoreSearch::Merge(const Move& move, const Reach& after) {
   spare_.clear();
   double least = kInfinity;
   size_t i = 0, j = 0;
   while (i < merged_.size() || j < list_.size()) {
+    if (++looked_at_ % kPollEvery == 0 && (limits_.stopped() || looked_at_ > most_looks_)) {
+      return false;
+    }
     State state;
     if (j < list_.size()) {
       state = list_[j];
@@ -280,12 +303,11 @@ void CoreSearch::Remember(const CoreClass& at) {
   }
 }
 
-bool CoreSearch::Run(uint64_t max_states) {
-  states_left_ = std::min<uint64_t>(max_states, kRoot - 1);
+bool CoreSearch::Run() {
   list_.assign(1, State());
   for (; stage_ < classes_.size() && !list_.empty() && gap() > tolerance_; ++stage_) {
     if (gap() < 0.5 * reach_gap_) UpdateReach();
-    if (!Step()) return false;
+    if (limits_.stopped() || !Step()) return false;
   }
   return true;
 }
@@ -310,10 +332,11 @@ std::vector<int> CoreSearch::Choice() const {
 
 CoreResult SearchCore(const UndominatedOptions& options, const Relaxation& relaxation,
                       double tolerance, const KnapsackLimits& limits) {
-  CoreSearch search(options, relaxation, tolerance);
+  CoreSearch search(options, relaxation, tolerance, limits);
   CoreResult result;
-  result.finished = search.Run(limits.max_states);
+  result.finished = search.Run();
   result.choice = search.Choice();
+  result.states = result.finished ? search.states() : limits.max_states;
   if (!result.finished) {
     const double relaxed = relaxation.base_cost - relaxation.multiplier * relaxation.slack;
     result.bound = relaxed + search.Floor();

@@ -35,9 +35,12 @@ void AppendSteps(absl::Span<const UndominatedOption> options, int at, std::vecto
   }
 }
 
-std::vector<Step> SortedSteps(const UndominatedOptions& options) {
+std::vector<Step> SortedSteps(const UndominatedOptions& options, const KnapsackLimits& limits) {
   std::vector<Step> steps;
-  for (int c = 0; c < options.classes(); ++c) AppendSteps(options.of(c), c, &steps);
+  for (int c = 0; c < options.classes() && !limits.stopped(); ++c) {
+    AppendSteps(options.of(c), c, &steps);
+  }
+  if (limits.stopped()) return {};
   std::sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) {
     return std::tie(b.slope, a.at, a.from) < std::tie(a.slope, b.at, b.from);
   });
@@ -65,10 +68,12 @@ bool IsWhole(double size) { return size < 0x1p53 && size == std::floor(size); }
 
 }  // namespace
 
-UndominatedOptions::UndominatedOptions(absl::Span<const std::vector<KnapsackOption>> classes) {
+UndominatedOptions::UndominatedOptions(absl::Span<const std::vector<KnapsackOption>> classes,
+                                       const KnapsackLimits& limits) {
   begin_.push_back(0);
   std::vector<UndominatedOption> sorted;
   for (const std::vector<KnapsackOption>& given : classes) {
+    if (limits.stopped()) return;
     sorted.clear();
     for (int i = 0; i < static_cast<int>(given.size()); ++i) {
       sorted.push_back({i, given[i].size, given[i].cost});
@@ -85,13 +90,13 @@ UndominatedOptions::UndominatedOptions(absl::Span<const std::vector<KnapsackOpti
   }
 }
 
-Relaxation Relax(const UndominatedOptions& options, double capacity) {
+Relaxation Relax(const UndominatedOptions& options, double capacity, const KnapsackLimits& limits) {
   Relaxation relaxation;
   relaxation.base.assign(options.classes(), 0);
   double least = 0;
   for (int c = 0; c < options.classes(); ++c) least += options.of(c).front().size;
   relaxation.slack = capacity - least;
-  const std::vector<Step> steps = SortedSteps(options);
+  const std::vector<Step> steps = SortedSteps(options, limits);
   const size_t at_break =
       TakeSteps(options, steps, 0, /*skip=*/false, &relaxation.base, &relaxation.slack);
   if (at_break < steps.size()) relaxation.multiplier = steps[at_break].slope;

@@ -15,11 +15,14 @@ struct UndominatedOption {
   double cost = 0;
 };
 
+// What takes limits ends early once their token is set; what it made is then of no meaning.
+
 // The options of every class that no other one of it equals or beats in both size and cost.
 class UndominatedOptions {
  public:
   // Every class has an option; of equal options the first is kept.
-  explicit UndominatedOptions(absl::Span<const std::vector<KnapsackOption>> classes);
+  UndominatedOptions(absl::Span<const std::vector<KnapsackOption>> classes,
+                     const KnapsackLimits& limits);
 
   int classes() const { return static_cast<int>(begin_.size()) - 1; }
   // Sizes rising, costs falling.
@@ -44,7 +47,7 @@ struct Relaxation {
 };
 
 // The smallest options fit into `capacity`, the least-cost options do not.
-Relaxation Relax(const UndominatedOptions& options, double capacity);
+Relaxation Relax(const UndominatedOptions& options, double capacity, const KnapsackLimits& limits);
 
 // Whether all sizes are whole numbers below 2^53.
 bool HasWholeSizes(const UndominatedOptions& options);

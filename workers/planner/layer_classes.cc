@@ -34,12 +34,12 @@ bool Disjoint(const PlanLayer& a, const PlanLayer& b) {
 // the one that rules out the last candidate.
 std::vector<int> AtOdds(const AllocationProblem& problem, const std::vector<int>& layers) {
   std::vector<LayerOption> common = problem.layers[layers.front()].options;
-  for (size_t i = 1; i < layers.size(); ++i) {
+  for (size_t i = 1; i < layers.size() && !problem.limits.stopped(); ++i) {
     const PlanLayer& layer = problem.layers[layers[i]];
     std::erase_if(common,
                   [&](const LayerOption& option) { return OptionOf(layer, option.candidate) < 0; });
     if (!common.empty()) continue;
-    for (size_t j = 0; j < i; ++j) {
+    for (size_t j = 0; j < i && !problem.limits.stopped(); ++j) {
       if (Disjoint(problem.layers[layers[j]], layer)) return {layers[j], layers[i]};
     }
     return {layers.begin(), layers.begin() + static_cast<std::ptrdiff_t>(i) + 1};
@@ -71,7 +71,7 @@ absl::Status NothingInCommon(const AllocationProblem& problem, const std::vector
                    " must agree and have no candidate in common: ", absl::StrJoin(holdings, "; ")));
 }
 
-// The options that all layers of the class have.
+// The options that all layers of the class have; some of them once the limits' token is set.
 std::vector<ClassOption> OptionsOf(const AllocationProblem& problem, const LayerClass& of,
                                    const std::vector<double>& weights) {
   std::vector<ClassOption> options;
@@ -80,6 +80,7 @@ std::vector<ClassOption> OptionsOf(const AllocationProblem& problem, const Layer
     option.candidate = first.candidate;
     bool everywhere = true;
     for (const int l : of.layers) {
+      if (problem.limits.stopped()) return options;
       const PlanLayer& layer = problem.layers[l];
       const int index = OptionOf(layer, first.candidate);
       everywhere = index >= 0;
@@ -94,11 +95,13 @@ std::vector<ClassOption> OptionsOf(const AllocationProblem& problem, const Layer
 
 }  // namespace
 
-std::vector<std::vector<int>> JoinedSets(int count, const std::vector<std::vector<int>>& sets) {
+std::vector<std::vector<int>> JoinedSets(int count, const std::vector<std::vector<int>>& sets,
+                                         const KnapsackLimits& limits) {
   std::vector<int> parent(count);
   std::iota(parent.begin(), parent.end(), 0);
   for (const std::vector<int>& set : sets) {
     for (const int member : set) {
+      if (limits.stopped()) return {};
       const int a = RootOf(set.front(), &parent), b = RootOf(member, &parent);
       // The first member stays the root, so that sets come in the order of their first members.
       parent[std::max(a, b)] = std::min(a, b);
@@ -121,14 +124,18 @@ absl::StatusOr<std::vector<LayerClass>> ClassesOf(const AllocationProblem& probl
   const std::vector<double> weights = ErrorWeights(problem.layers);
   std::vector<LayerClass> classes;
   for (std::vector<int>& layers :
-       JoinedSets(static_cast<int>(problem.layers.size()), problem.same)) {
+       JoinedSets(static_cast<int>(problem.layers.size()), problem.same, problem.limits)) {
     LayerClass of;
     of.layers = std::move(layers);
     for (const int l : of.layers) of.parameters += problem.layers[l].parameters;
     of.options = OptionsOf(problem, of, weights);
-    if (of.options.empty()) return NothingInCommon(problem, AtOdds(problem, of.layers));
+    const std::vector<int> at_odds =
+        of.options.empty() ? AtOdds(problem, of.layers) : std::vector<int>();
+    QUANTD_RETURN_IF_ERROR(problem.limits.Check());
+    if (!at_odds.empty()) return NothingInCommon(problem, at_odds);
     classes.push_back(std::move(of));
   }
+  QUANTD_RETURN_IF_ERROR(problem.limits.Check());
   return classes;
 }
 

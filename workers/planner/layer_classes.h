@@ -23,11 +23,12 @@ struct LayerClass {
 };
 
 // The sets that 0 .. count - 1 fall into when all members of each of `sets` belong together, in the
-// order of their first members; members rising.
-std::vector<std::vector<int>> JoinedSets(int count, const std::vector<std::vector<int>>& sets);
+// order of their first members; members rising. Of no meaning once the limits' token is set.
+std::vector<std::vector<int>> JoinedSets(int count, const std::vector<std::vector<int>>& sets,
+                                         const KnapsackLimits& limits);
 
-// INVALID_ARGUMENT when the layers of a class have no candidate in common. The problem has passed
-// CheckLayers().
+// INVALID_ARGUMENT when the layers of a class have no candidate in common; the token's status once
+// it is set. The problem has passed CheckLayers().
 absl::StatusOr<std::vector<LayerClass>> ClassesOf(const AllocationProblem& problem);
 
 // By layer, the index of the option that has its class's candidate.

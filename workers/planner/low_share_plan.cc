@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <numeric>
 #include <tuple>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "workers/core/status_macros.h"
@@ -37,7 +38,18 @@ Sides SidesOf(const LayerClass& of) {
   return sides;
 }
 
+// What a search within `capacity` parameters came to.
+struct Found {
+  KnapsackSolution solution;
+  double capacity = 0;
+};
+
 uint64_t RoundUp(uint64_t value, uint64_t step) { return (value + step - 1) / step * step; }
+
+// Whether `a` keeps fewer parameters dense; or as many, with less error.
+bool KeepsLess(const KnapsackSolution& a, const KnapsackSolution& b) {
+  return std::tie(a.size, a.cost) < std::tie(b.size, b.cost);
+}
 
 class LowShareSearch {
  public:
@@ -48,20 +60,24 @@ class LowShareSearch {
 
  private:
   uint64_t LeastDense(double low_share) const;
-  absl::StatusOr<KnapsackSolution> Solve(uint64_t capacity) const;
+  absl::StatusOr<Found> Solve(double capacity);
+  absl::Status Bound(Found* found) const;
   bool IsDense(const KnapsackSolution& solution, size_t c) const;
   bool Gains(size_t c) const;
   uint64_t SmallestGain(const KnapsackSolution& solution) const;
   uint64_t CommonDivisor() const;
-  void MakeDense(KnapsackSolution* solution) const;
+  bool Keeps(const KnapsackSolution& solution) const { return solution.size >= needed_; }
+  Found MadeDense(Found found) const;
   LowSharePlan PlanOf(const KnapsackSolution& solution) const;
 
   const std::vector<LayerClass>& classes_;
   const PlanGoal& goal_;
-  const KnapsackLimits& limits_;
+  const uint64_t most_states_;
+  KnapsackLimits limits_;  // what is left of them
   std::vector<Sides> sides_;
   // By class: dense first if it can be, its size the parameters that stay dense.
   std::vector<std::vector<KnapsackOption>> options_;
+  double needed_ = 0;  // parameters that must stay dense
   uint64_t parameters_ = 0;
   uint64_t most_dense_ = 0;    // parameters that can be dense
   uint64_t always_dense_ = 0;  // of classes that have nothing else
@@ -69,7 +85,7 @@ class LowShareSearch {
 
 LowShareSearch::LowShareSearch(const std::vector<LayerClass>& classes, const PlanGoal& goal,
                                const KnapsackLimits& limits)
-    : classes_(classes), goal_(goal), limits_(limits) {
+    : classes_(classes), goal_(goal), most_states_(limits.max_states), limits_(limits) {
   for (const LayerClass& of : classes) {
     const Sides sides = SidesOf(of);
     std::vector<KnapsackOption> options;
@@ -94,8 +110,23 @@ uint64_t LowShareSearch::LeastDense(double low_share) const {
   return parameters_ - static_cast<uint64_t>(low);
 }
 
-absl::StatusOr<KnapsackSolution> LowShareSearch::Solve(uint64_t capacity) const {
-  return SolveKnapsack(options_, static_cast<double>(capacity), limits_);
+// Takes the states that it needs from those left.
+absl::StatusOr<Found> LowShareSearch::Solve(double capacity) {
+  QUANTD_ASSIGN_OR_RETURN(KnapsackSolution solution, SolveKnapsack(options_, capacity, limits_));
+  limits_.max_states -= solution.states;
+  return Found{std::move(solution), capacity};
+}
+
+// What was made dense beyond the capacity is no part of the search's bound: the relaxation's takes
+// its place.
+absl::Status LowShareSearch::Bound(Found* found) const {
+  if (found->solution.size <= found->capacity) return absl::OkStatus();
+  KnapsackLimits limits = limits_;
+  limits.max_states = 0;
+  QUANTD_ASSIGN_OR_RETURN(const KnapsackSolution relaxed,
+                          SolveKnapsack(options_, found->solution.size, limits));
+  found->solution.bound = relaxed.bound;
+  return absl::OkStatus();
 }
 
 bool LowShareSearch::IsDense(const KnapsackSolution& solution, size_t c) const {
@@ -127,7 +158,9 @@ uint64_t LowShareSearch::CommonDivisor() const {
 }
 
 // The smallest classes first, until enough are dense.
-void LowShareSearch::MakeDense(KnapsackSolution* solution) const {
+Found LowShareSearch::MadeDense(Found found) const {
+  KnapsackSolution* const solution = &found.solution;
+  if (Keeps(*solution)) return found;
   std::vector<size_t> left;
   for (size_t c = 0; c < classes_.size(); ++c) {
     if (sides_[c].dense >= 0 && !IsDense(*solution, c)) left.push_back(c);
@@ -135,13 +168,13 @@ void LowShareSearch::MakeDense(KnapsackSolution* solution) const {
   std::stable_sort(left.begin(), left.end(), [&](size_t a, size_t b) {
     return classes_[a].parameters < classes_[b].parameters;
   });
-  const auto needed = static_cast<double>(LeastDense(goal_.low_share));
-  for (size_t i = 0; i < left.size() && solution->size < needed; ++i) {
+  for (size_t i = 0; i < left.size() && !Keeps(*solution); ++i) {
     const std::vector<KnapsackOption>& options = options_[left[i]];
     solution->choice[left[i]] = 0;
     solution->size += options[0].size;
     solution->cost += options[0].cost - options[1].cost;
   }
+  return found;
 }
 
 LowSharePlan LowShareSearch::PlanOf(const KnapsackSolution& solution) const {
@@ -151,11 +184,13 @@ LowSharePlan LowShareSearch::PlanOf(const KnapsackSolution& solution) const {
   }
   plan.bound = std::min(solution.bound, solution.cost);
   plan.optimum = solution.gap() == 0;
+  plan.states = most_states_ - limits_.max_states;
   return plan;
 }
 
 absl::StatusOr<LowSharePlan> LowShareSearch::Run() {
   const uint64_t needed = LeastDense(goal_.low_share);
+  needed_ = static_cast<double>(needed);
   if (needed > most_dense_) {
     const double least =
         static_cast<double>(parameters_ - most_dense_) / static_cast<double>(parameters_);
@@ -169,16 +204,21 @@ absl::StatusOr<LowSharePlan> LowShareSearch::Run() {
   uint64_t step = CommonDivisor();
   uint64_t capacity = always_dense_;
   if (needed > capacity) capacity += RoundUp(needed - capacity, step);
-  QUANTD_ASSIGN_OR_RETURN(KnapsackSolution solution, Solve(capacity));
-  for (int raise = 0; raise < kRaises && solution.size < static_cast<double>(needed); ++raise) {
-    const uint64_t smallest = SmallestGain(solution);
+  QUANTD_ASSIGN_OR_RETURN(Found found, Solve(static_cast<double>(capacity)));
+  Found best = MadeDense(found);
+  for (int raise = 0; raise < kRaises && !Keeps(found.solution) && limits_.max_states > 0;
+       ++raise) {
+    const uint64_t smallest = SmallestGain(found.solution);
     if (smallest == 0) break;
     capacity += std::min(step, smallest);
     step *= 2;
-    QUANTD_ASSIGN_OR_RETURN(solution, Solve(capacity));
+    QUANTD_ASSIGN_OR_RETURN(found, Solve(static_cast<double>(capacity)));
+    const Found dense = MadeDense(found);
+    // The last one is what was looked for, unless its search was cut short.
+    if (limits_.max_states > 0 || KeepsLess(dense.solution, best.solution)) best = dense;
   }
-  MakeDense(&solution);
-  return PlanOf(solution);
+  QUANTD_RETURN_IF_ERROR(Bound(&best));
+  return PlanOf(best.solution);
 }
 
 }  // namespace

@@ -15,7 +15,36 @@ namespace {
 // Sums over layers differ in their last digits with the order that they are made in.
 constexpr double kRounding = 1e-12;
 
-bool IsDense(const LayerOption& option) { return option.candidate == kDense; }
+// Of layers that have been added.
+class Sums {
+ public:
+  void Add(const PlanLayer& layer, const LayerOption& option, double weight) {
+    parameters_ += layer.parameters;
+    bytes_ += option.bytes;
+    error_ += weight * option.error;
+    if (option.candidate == kDense) return;
+    low_ += layer.parameters;
+    if (option.block > 0) {
+      scales_ += CeilDiv(static_cast<int64_t>(layer.parameters), option.block);
+    }
+  }
+
+  PlanTotals Totals() const {
+    PlanTotals totals;
+    totals.bytes = bytes_;
+    totals.error = error_;
+    if (parameters_ == 0) return totals;
+    const auto all = static_cast<double>(parameters_);
+    totals.bits_per_weight = 8.0 * static_cast<double>(bytes_) / all;
+    totals.low_share = static_cast<double>(low_) / all;
+    if (scales_ > 0) totals.block = static_cast<double>(low_) / static_cast<double>(scales_);
+    return totals;
+  }
+
+ private:
+  uint64_t parameters_ = 0, bytes_ = 0, low_ = 0, scales_ = 0;
+  double error_ = 0;
+};
 
 }  // namespace
 
@@ -35,37 +64,45 @@ std::vector<double> ErrorWeights(const std::vector<PlanLayer>& layers) {
 
 PlanTotals TotalsOf(const std::vector<PlanLayer>& layers, const std::vector<int>& choice) {
   const std::vector<double> weights = ErrorWeights(layers);
-  PlanTotals totals;
-  uint64_t parameters = 0, low = 0, scales = 0;
+  Sums sums;
   for (size_t l = 0; l < layers.size(); ++l) {
-    const LayerOption& option = layers[l].options[choice[l]];
-    parameters += layers[l].parameters;
-    totals.bytes += option.bytes;
-    totals.error += weights[l] * option.error;
-    if (IsDense(option)) continue;
-    low += layers[l].parameters;
-    if (option.block > 0) {
-      scales += CeilDiv(static_cast<int64_t>(layers[l].parameters), option.block);
-    }
+    sums.Add(layers[l], layers[l].options[choice[l]], weights[l]);
   }
-  if (parameters == 0) return totals;
-  const auto all = static_cast<double>(parameters);
-  totals.bits_per_weight = 8.0 * static_cast<double>(totals.bytes) / all;
-  totals.low_share = static_cast<double>(low) / all;
-  if (scales > 0) totals.block = static_cast<double>(low) / static_cast<double>(scales);
-  return totals;
+  return sums.Totals();
+}
+
+int UniformOption(const PlanLayer& layer, int candidate) {
+  const int option = OptionOf(layer, candidate);
+  return option < 0 && layer.options.size() == 1 ? 0 : option;
 }
 
 std::vector<UniformPlan> UniformPlans(const AllocationProblem& problem) {
-  std::vector<UniformPlan> plans;
-  for (int candidate = kDense; candidate < static_cast<int>(problem.candidates.size());
-       ++candidate) {
-    std::vector<int> choice;
-    for (const PlanLayer& layer : problem.layers) {
-      choice.push_back(OptionOf(layer, candidate));
-      if (choice.back() < 0) break;
+  const std::vector<PlanLayer>& layers = problem.layers;
+  const std::vector<double> weights = ErrorWeights(layers);
+  const int candidates = static_cast<int>(problem.candidates.size());
+  // Layers without a choice are added up once: they may be many, and the candidates too.
+  Sums fixed;
+  std::vector<bool> held(candidates + 1);  // by candidate + 1, whether one of them has it
+  std::vector<size_t> free;
+  for (size_t l = 0; l < layers.size(); ++l) {
+    if (layers[l].options.size() > 1) {
+      free.push_back(l);
+      continue;
     }
-    if (choice.back() >= 0) plans.push_back({candidate, TotalsOf(problem.layers, choice)});
+    fixed.Add(layers[l], layers[l].options[0], weights[l]);
+    held[layers[l].options[0].candidate + 1] = true;
+  }
+  std::vector<UniformPlan> plans;
+  for (int candidate = kDense; candidate < candidates && !problem.limits.stopped(); ++candidate) {
+    Sums sums = fixed;
+    bool everywhere = !free.empty() || held[candidate + 1];
+    for (size_t i = 0; i < free.size() && everywhere; ++i) {
+      const PlanLayer& layer = layers[free[i]];
+      const int option = OptionOf(layer, candidate);
+      everywhere = option >= 0;
+      if (everywhere) sums.Add(layer, layer.options[option], weights[free[i]]);
+    }
+    if (everywhere) plans.push_back({candidate, sums.Totals()});
   }
   std::stable_sort(plans.begin(), plans.end(), [](const UniformPlan& a, const UniformPlan& b) {
     return std::tie(a.totals.bytes, a.totals.error) < std::tie(b.totals.bytes, b.totals.error);

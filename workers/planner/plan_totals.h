@@ -12,8 +12,12 @@ namespace quantd {
 // Sensitivities that are all 0 tell no layer from another, just as when all are 1.
 std::vector<double> ErrorWeights(const std::vector<PlanLayer>& layers);
 
+// What a layer takes in a uniform plan: the candidate's option, or the only one that it has; -1 for
+// none.
+int UniformOption(const PlanLayer& layer, int candidate);
+
 // The same candidate for every layer, for each candidate that all layers have: by bytes, then by
-// error, then by candidate.
+// error, then by candidate. Some of them once the limits' token is set.
 std::vector<UniformPlan> UniformPlans(const AllocationProblem& problem);
 
 // Whether a plan meets the goal, but for rounding of its error.

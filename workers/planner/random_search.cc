@@ -89,7 +89,10 @@ absl::StatusOr<DrawPlan> PlanDraws(const AllocationProblem& problem,
   }
   std::vector<std::vector<int>> sets = problem.same;
   sets.insert(sets.end(), options.blocks.begin(), options.blocks.end());
-  for (const std::vector<int>& set : JoinedSets(static_cast<int>(problem.layers.size()), sets)) {
+  const std::vector<std::vector<int>> joined =
+      JoinedSets(static_cast<int>(problem.layers.size()), sets, problem.limits);
+  QUANTD_RETURN_IF_ERROR(problem.limits.Check());
+  for (const std::vector<int>& set : joined) {
     Unit unit;
     for (const int l : set) {
       if (!free[l]) continue;
@@ -146,6 +149,7 @@ absl::StatusOr<std::vector<RandomTrial>> DrawTrials(const AllocationProblem& pro
   std::vector<RandomTrial> trials;
   trials.reserve(options.trials);
   for (int t = 0; t < options.trials; ++t) {
+    QUANTD_RETURN_IF_ERROR(problem.limits.Check());
     trials.push_back(Draw(problem, options, plan, static_cast<uint32_t>(t)));
   }
   return trials;

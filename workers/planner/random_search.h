@@ -29,7 +29,7 @@ struct RandomTrial {
 // Draw number t depends on seed and t alone: sets in random order become dense until no more than
 // low_share is left in low precision. INVALID_ARGUMENT as Allocate, and where a layer has neither
 // the candidate nor kDense; layers that have one of both always take it. OUT_OF_RANGE when those
-// without kDense exceed low_share.
+// without kDense exceed low_share; the token's status once problem.limits.cancel is set.
 absl::StatusOr<std::vector<RandomTrial>> DrawTrials(const AllocationProblem& problem,
                                                     const RandomSearchOptions& options);
 

@@ -129,6 +129,19 @@ absl::Status NoneFinite(const char* asked) {
   return absl::OutOfRangeError(absl::StrCat("no finite ", asked, " answers the question"));
 }
 
+// Where an exponential runs over.
+absl::Status CheckFinite(const LawAnswer& answer) {
+  for (const double value :
+       {answer.billions, answer.block, answer.delta, answer.likely.least, answer.likely.most}) {
+    if (std::isfinite(value)) continue;
+    return absl::OutOfRangeError(absl::StrCat(
+        "the answer leaves what a double holds: N = ", answer.billions, ", Q_b = ", answer.block,
+        ", delta = ", answer.delta, ", the one asked for likely ", answer.likely.least, " to ",
+        answer.likely.most));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckBlock(const ScalingLaw& law, const LawAnswer& answer) {
   if (answer.block >= 1) return absl::OkStatus();
   return absl::OutOfRangeError(
@@ -270,7 +283,9 @@ absl::StatusOr<LawAnswer> AskLaw(const LawProfile& profile, const LawQuestion& q
   return std::visit(
       [&](const auto& law) -> absl::StatusOr<LawAnswer> {
         QUANTD_RETURN_IF_ERROR(CheckConstants(law));
-        return Ask(law, question);
+        QUANTD_ASSIGN_OR_RETURN(LawAnswer answer, Ask(law, question));
+        QUANTD_RETURN_IF_ERROR(CheckFinite(answer));
+        return answer;
       },
       profile.law);
 }

@@ -104,7 +104,7 @@ double LawBillions(const ScalingLaw& law, double low_share, double block, double
 // INVALID_ARGUMENT naming the value for a question that has not exactly one gap (a weak law or a
 // BudgetLine has no use for `block`, it may be missing too), for values out of range, and for what
 // this kind of law cannot answer; OUT_OF_RANGE when no value in range answers (no Q_b of 1 or more
-// within delta).
+// within delta, a number or a likely end of it that no double holds).
 absl::StatusOr<LawAnswer> AskLaw(const LawProfile& profile, const LawQuestion& question);
 
 // All-in bits of a weight, on average: Q_r (bits + scale_bits / Q_b) + (1 - Q_r) high_bits.

@@ -296,11 +296,20 @@ TEST(CodecPlan, ThePlanIsWrittenWhole) {
   EXPECT_EQ(message.SerializeAsString(), arrived.SerializeAsString()) << message.DebugString();
 }
 
+// Absent it would say that nothing is known.
+TEST(CodecPlan, AGapOfZeroIsWritten) {
+  v1::AllocationAnswer message;
+  Put(Plan(), &message);
+  EXPECT_TRUE(message.has_gap());
+  EXPECT_TRUE(message.has_bound());
+}
+
 TEST(CodecPlan, TheBestTrialIsTheChoice) {
   const std::vector<RandomTrial> trials = {{{0, 2}, {5000, 10, 0.25, 0.5, 64}},
                                            {{2, 0}, {6000, 12, 0.125, 0.2, 128}}};
   v1::AllocationAnswer message;
   message.set_gap(7);  // from an earlier use
+  message.set_bound(7);
   Put(trials, 1, &message);
   const auto arrived = MessageOf<v1::AllocationAnswer>(R"(
     choice: 2 choice: 0
@@ -317,6 +326,8 @@ TEST(CodecPlan, TheBestTrialIsTheChoice) {
     best_trial: 1
   )");
   EXPECT_EQ(message.SerializeAsString(), arrived.SerializeAsString()) << message.DebugString();
+  EXPECT_FALSE(message.has_gap()) << "0 would say that it is the optimum";
+  EXPECT_FALSE(message.has_bound());
 }
 
 TEST(CodecPlan, TheLawsAnswerIsWrittenWhole) {

@@ -236,6 +236,24 @@ TEST(AllocationTest, UniformPlansComeBySizeWithTheBestThatMeetsTheGoal) {
   EXPECT_EQ(Solve(problem).best_uniform, 1);
 }
 
+TEST(AllocationTest, LayersWithoutAChoiceHinderNoUniformPlan) {
+  AllocationProblem problem;
+  problem.candidates = {"four", "three"};
+  problem.layers = {{"a", 10, 1, {{0, 5, 0.1, 1}, {1, 4, 0.3, 1}, {kDense, 20, 0, 0}}},
+                    {"kept", 10, 1, {{kDense, 20, 0, 0}}}};
+  problem.goal.bytes = 25;
+  const Plan plan = Solve(problem);
+  ASSERT_EQ(plan.uniform.size(), 3u);
+  EXPECT_EQ(plan.uniform[0].candidate, 1);
+  EXPECT_EQ(plan.uniform[0].totals.bytes, 24u);
+  EXPECT_EQ(plan.uniform[1].candidate, 0);
+  EXPECT_DOUBLE_EQ(plan.uniform[1].totals.low_share, 0.5);
+  EXPECT_EQ(plan.best_uniform, 1);
+  // A candidate that no layer has is no plan.
+  problem.layers.erase(problem.layers.begin());
+  EXPECT_EQ(Solve(problem).uniform.size(), 1u);
+}
+
 TEST(AllocationTest, AGapIsReportedWhenStatesRunOut) {
   std::mt19937 rng(9);
   AllocationProblem problem = FullProblem(60, 5, &rng);

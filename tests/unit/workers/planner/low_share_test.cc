@@ -74,6 +74,51 @@ TEST(LowShareTest, NoPlanThatKeepsAsMuchDenseHasLessError) {
   }
 }
 
+// Cut short at any state, it keeps the share, and what it says of better plans holds.
+TEST(LowShareTest, APlanThatRunsOutOfStatesKeepsTheShareAndSaysHowGoodItIs) {
+  std::mt19937 rng(8);
+  int unfinished = 0;
+  for (int round = 0; round < 300; ++round) {
+    AllocationProblem problem =
+        round % 2 == 0 ? StubbornProblem(10, &rng) : FullProblem(8, 1, &rng);
+    problem = WithShare(problem, 0.1 + 0.8 * Fraction(&rng));
+    problem.limits.max_states = Below(60, &rng);
+    const absl::StatusOr<Plan> plan = Allocate(problem);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_LE(plan->totals.low_share, problem.goal.low_share);
+    EXPECT_LE(plan->states, problem.limits.max_states);
+    double least = std::numeric_limits<double>::infinity();
+    const uint64_t dense = DenseParameters(problem, plan->choice);
+    reference::ForEachChoice(std::vector<int>(problem.layers.size(), 2),
+                             [&](const std::vector<int>& choice) {
+                               if (DenseParameters(problem, choice) > dense) return;
+                               least = std::min(least, PlainError(problem, choice));
+                             });
+    EXPECT_LE(plan->bound, least * (1 + 1e-12)) << round;
+    if (plan->gap == 0) {
+      EXPECT_NEAR(plan->totals.error, least, 1e-12) << round;
+    }
+    unfinished += plan->gap > 0 ? 1 : 0;
+  }
+  EXPECT_GT(unfinished, 50);
+}
+
+// However often the share asks for more: the states are those of one search.
+TEST(LowShareTest, AllSearchesOfAPlanShareItsStates) {
+  std::mt19937 rng(9);
+  for (const uint64_t states : {1000, 30000, 300000}) {
+    AllocationProblem problem = WithShare(StubbornProblem(1000, &rng), 0.37);
+    problem.limits.max_states = states;
+    const absl::StatusOr<Plan> plan = Allocate(problem);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_EQ(plan->states, states);
+    EXPECT_LE(plan->totals.low_share, 0.37);
+    EXPECT_GT(plan->totals.low_share, 0.369);
+    EXPECT_GT(plan->gap, 0);
+    EXPECT_LT(plan->gap, 1e-3);
+  }
+}
+
 // All sizes are multiples of 100, and so many different ones add up to any of them. Where a
 // parameter of one layer is worth as much as one of another, nothing speaks against such a sum;
 // otherwise it may take a little more for less error.

@@ -46,7 +46,23 @@ inline AllocationProblem FullProblem(int layers, int candidates, std::mt19937* r
   return problem;
 }
 
-// The same with sets of layers that must agree, candidates ruled out, layers that do not matter.
+// Layers of odd sizes that have nothing in common, and to which low precision does much the same:
+// hardly a state is worse than another, so that a search takes all states that it may have.
+inline AllocationProblem StubbornProblem(int layers, std::mt19937* rng) {
+  AllocationProblem problem;
+  problem.candidates = {"q4"};
+  for (int l = 0; l < layers; ++l) {
+    PlanLayer layer;
+    layer.name = absl::StrCat("layer", l);
+    layer.parameters = (uint64_t{(*rng)()} << 6) | 1;
+    layer.options = {{0, layer.parameters / 2, 0.1 * (1 + 1e-9 * Fraction(rng)), 64},
+                     {kDense, 2 * layer.parameters, 0, 0}};
+    problem.layers.push_back(layer);
+  }
+  return problem;
+}
+
+// FullProblem with sets of layers that must agree, candidates ruled out, layers that do not matter.
 inline AllocationProblem RandomProblem(int most_layers, int candidates, std::mt19937* rng) {
   AllocationProblem problem = FullProblem(1 + Below(most_layers, rng), candidates, rng);
   const int layers = static_cast<int>(problem.layers.size());

@@ -280,6 +280,21 @@ TEST(ScalingLawTest, AverageBitsCountScalesAndWhatStaysHigh) {
   EXPECT_EQ(AverageBits(0, 4, 8, 32, 32), 32);
 }
 
+// The answer is a number and its likely end is none.
+TEST(ScalingLawTest, LikelyEndsThatNoDoubleHoldsAreRefused) {
+  const LawQuestion billions = {std::nullopt, 0.9, 16, 1e-3};
+  ScalingLaw law = {0.001, 5, 0.02, 0.4, 0, 0, {}};
+  EXPECT_GT(Ask(Profile(law), billions).billions, 0);
+  law.residual = 20;
+  const absl::StatusCode code = absl::StatusCode::kOutOfRange;
+  ExpectRefusal(Profile(law), billions, "likely", code);
+  const LawQuestion delta = {1e-300, 0.9, 16, std::nullopt};
+  law = {1e5, 5, 1, 0.4, 0, 100, {}};
+  ExpectRefusal(Profile(law), delta, "likely", code);
+  ExpectRefusal(Line(0.05, -1, 1e3), {std::nullopt, 1.0, std::nullopt, std::log1p(0.05)}, "N = inf",
+                code);
+}
+
 TEST(ScalingLawTest, AResidualBeyondWhatADoubleHoldsIsRefused) {
   LawProfile profile;
   ScalingLaw law = {0.001, 5, 0.5, 0.4, 0, 1000, {}};
