@@ -102,14 +102,20 @@ class MeasureRun {
       for (auto& [sent, list] : candidates) {
         PendingGroup pending;
         for (const int l : group) {
-          const bool fits = std::any_of(list.begin(), list.end(),
-                                        [&](int c) { return input_.layers[l].fits[c] != 0; });
-          if (fits) pending.layers.push_back(l);
+          if (IsWanted(l, list)) pending.layers.push_back(l);
         }
         pending.candidates = std::move(list);
         pending_.push_back(std::move(pending));
       }
     }
+  }
+
+  // A layer of the group that misses figures, or that one of the candidates ties to such a layer.
+  bool IsWanted(int l, const std::vector<int>& candidates) const {
+    return std::any_of(candidates.begin(), candidates.end(), [&](int c) {
+      return Misses(l, c) ||
+             (input_.layers[l].fits[c] != 0 && TiesWeights(input_.candidates[c].spec));
+    });
   }
 
   // The same for every layer of the group that the candidate fits: their roles, and which form of
@@ -221,15 +227,16 @@ class MeasureRun {
     for (size_t k = 0; k < group.layers.size(); ++k) {
       const InputLayer& layer = input_.layers[group.layers[k]];
       LayerFrontier& frontier = frontiers_.at(layer.module);
+      bool news = false;
       for (size_t i = 0; i < each; ++i) {
         const int c = group.candidates[i];
         const TensorReport& report = answer.candidates[k * each + i].report;
         QUANTD_RETURN_IF_ERROR(CheckSpecOf(report, c));
-        if (layer.fits[c] != 0 && frontier.Find(layer.keys[c]) == nullptr) {
-          frontier.candidates.push_back(MeasuredFrom(layer.keys[c], report));
-        }
+        if (layer.fits[c] == 0 || frontier.Find(layer.keys[c]) != nullptr) continue;
+        frontier.candidates.push_back(MeasuredFrom(layer.keys[c], report));
+        news = true;
       }
-      QUANTD_RETURN_IF_ERROR(file_->Append(frontier));
+      if (news) QUANTD_RETURN_IF_ERROR(file_->Append(frontier));
       input_.checkpoint.Release(*layer.tensor);
       for (const Statistic& s : StatisticsOf(group, group.layers[k])) {
         input_.statistics->Release(s);
