@@ -4,6 +4,7 @@
 
 #include <sstream>
 
+#include "absl/synchronization/mutex.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/quantize.h"
 #include "tests/unit/client/files/model_folder.h"
@@ -85,9 +86,15 @@ class ResumedSolveTest : public ::testing::Test {
   int Run(const FakeService::Script& script) {
     FakeServer server([&](int, const SeenRequest& seen, grpc::ServerContext* context,
                           FakeService::Stream* stream) {
-      headers_.push_back(seen.header);
-      checkpoints_.push_back(CheckpointOf(seen));
-      return script(static_cast<int>(headers_.size()), seen, context, stream);
+      int call = 0;
+      {
+        // Calls come one after the other, as gRPC knows and the thread sanitizer does not.
+        absl::MutexLock lock(&mutex_);
+        headers_.push_back(seen.header);
+        checkpoints_.push_back(CheckpointOf(seen));
+        call = static_cast<int>(headers_.size());
+      }
+      return script(call, seen, context, stream);
     });
     err_.str("");
     client::StopSource stop;
@@ -115,6 +122,7 @@ class ResumedSolveTest : public ::testing::Test {
   const std::string state_file_ = folder_ / "out/quantd-work/00000.state";
   QuantizeFlags flags_;
   std::ostringstream out_, err_;
+  absl::Mutex mutex_;
   std::vector<v1::QuantizeHeader> headers_;
   std::vector<std::string> checkpoints_;
 };
