@@ -27,6 +27,8 @@ def say(bin_dir, program, *words):
     path = os.path.join(bin_dir, program)
     run = subprocess.run([path, *words], capture_output=True, text=True, check=True, env=environment)
     text = run.stdout.replace(os.path.abspath(path), program).replace(path, program)
+    # CLI11 keeps the options that exclude one another in the order of their addresses.
+    text = re.sub(r"(?<=Excludes:)(?: --[\w-]+)+", lambda found: " " + " ".join(sorted(found[0].split())), text)
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 

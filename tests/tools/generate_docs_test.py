@@ -15,7 +15,7 @@ case "$1" in
     '') printf 'method  title\\n------  -----\\nrtn     A  \\ngptq    B\\n\\nmore: c\\ncpu      of this machine\\n' ;;
     *) printf 'all about %s\\n' "$2" ;;
     esac ;;
-  *) printf 'help of %s\\n' "$1" ;;
+  *) printf 'help of %s\\n  --one TEXT Excludes: --two-b --two-a\\n       Text\\n' "$1" ;;
 esac
 """
 
@@ -51,6 +51,10 @@ class GenerateDocsTest(unittest.TestCase):
         self.assertNotIn("of this machine", self.page("methods.md"))
         self.assertIn("options of the server", self.page("server-options.md"))
         self.assertIn("| `quantd_jobs_total` | ", self.page("metrics.md"))
+
+    def test_options_that_exclude_one_another_stand_in_the_order_of_their_names(self):
+        self.run_tool()
+        self.assertIn("  --one TEXT Excludes: --two-a --two-b\n       Text\n", self.page("cli.md"))
 
     def test_check_passes_on_fresh_pages_and_fails_on_stale_or_missing_ones(self):
         self.assertEqual(self.run_tool("--check").returncode, 1)
