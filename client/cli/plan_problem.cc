@@ -213,10 +213,10 @@ class WishReader {
   PlanWishes out_;
 };
 
-class Maker {
+class ProblemMaker {
  public:
-  Maker(const PlanInput& input, const PlanWishes& wishes,
-        const std::map<std::string, LayerFrontier>& frontiers)
+  ProblemMaker(const PlanInput& input, const PlanWishes& wishes,
+               const std::map<std::string, LayerFrontier>& frontiers)
       : input_(input), wishes_(wishes), frontiers_(frontiers) {}
 
   absl::StatusOr<PlanProblem> Run() {
@@ -295,7 +295,7 @@ absl::StatusOr<PlanWishes> ReadWishes(const PlanInput& input, const PlanFlags& f
 
 absl::StatusOr<PlanProblem> MakePlanProblem(const PlanInput& input, const PlanWishes& wishes,
                                             const std::map<std::string, LayerFrontier>& frontiers) {
-  return Maker(input, wishes, frontiers).Run();
+  return ProblemMaker(input, wishes, frontiers).Run();
 }
 
 }  // namespace quantd::cli

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/pages/format.h"
 
 namespace quantd::cli {
 
@@ -46,36 +47,14 @@ std::string TextTable::Text() const {
   return text;
 }
 
-std::string HumanBytes(uint64_t bytes) {
-  if (bytes < 1000) return absl::StrCat(bytes, " B");
-  double value = static_cast<double>(bytes);
-  const char* units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
-  int unit = -1;
-  while (value >= 1000 && unit < 5) {
-    value /= 1000;
-    ++unit;
-  }
-  return absl::StrFormat("%.2f %s", value, units[unit]);
-}
+std::string HumanBytes(uint64_t bytes) { return pages::Bytes(bytes); }
 
 std::string HumanSeconds(double seconds) {
-  if (!std::isfinite(seconds) || seconds < 0) return "-";
-  if (seconds < 10) return absl::StrFormat("%.2f s", seconds);
-  const int64_t whole = static_cast<int64_t>(std::llround(std::min(seconds, 1e15)));
-  if (whole < 60) return absl::StrFormat("%d s", whole);
-  if (whole < 3600) return absl::StrFormat("%d min %02d s", whole / 60, whole % 60);
-  return absl::StrFormat("%d h %02d min", whole / 3600, whole % 3600 / 60);
+  if (!std::isfinite(seconds) || seconds < 0) return "-";  // terminals may know ASCII alone
+  return pages::Seconds(seconds);
 }
 
-std::string HumanCount(uint64_t count) {
-  const std::string digits = absl::StrCat(count);
-  std::string text;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    if (i > 0 && (digits.size() - i) % 3 == 0) text.push_back(',');
-    text.push_back(digits[i]);
-  }
-  return text;
-}
+std::string HumanCount(uint64_t count) { return pages::Count(count); }
 
 std::string ErrorNumber(double value) {
   return std::isfinite(value) ? absl::StrFormat("%.4g", value) : "-";

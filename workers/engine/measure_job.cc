@@ -181,11 +181,7 @@ class MeasureJobImpl : public Job {
     task.source_energies = &prepared->energies[position];
     QUANTD_ASSIGN_OR_RETURN(WeightResult run, RunBest(task, *executor_, *cancel_, [](int64_t) {}));
     run.report.source_digest = digests_[index];
-    const std::string degraded = prepared->solver->degraded();
-    if (run.report.outcome == Outcome::kOk && !degraded.empty()) {
-      run.report.outcome = Outcome::kDegraded;
-      run.report.reason = degraded;
-    }
+    Degrade(prepared->solver->degraded(), &run.report);
     seconds->solve += run.solve_seconds;
     seconds->measure += run.measure_seconds;
     figures_[w][c] = std::move(run.report);
@@ -194,14 +190,8 @@ class MeasureJobImpl : public Job {
 
   TensorReport Rejected(int w, int c, const std::string& reason) const {
     const int index = shape_.tensors.weights[w];
-    TensorReport report;
-    report.name = job_.tensors[index].name;
-    report.outcome = Outcome::kRejected;
-    report.reason = reason;
-    report.rows = job_.tensors[index].shape[0];
-    report.cols = job_.tensors[index].shape[1];
+    TensorReport report = RejectedReport(job_.tensors[index], digests_[index], reason);
     report.spec = job_.candidates[c];
-    report.source_digest = digests_[index];
     return report;
   }
 

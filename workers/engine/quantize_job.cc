@@ -144,15 +144,8 @@ class QuantizeJobImpl : public Job {
   }
 
   TensorReport Rejected(int w, const std::string& reason) const {
-    const TensorDecl& t = job_.tensors[shape_.weights[w]];
-    TensorReport report;
-    report.name = t.name;
-    report.outcome = Outcome::kRejected;
-    report.reason = reason;
-    report.rows = t.shape[0];
-    report.cols = t.shape[1];
-    report.source_digest = digests_[shape_.weights[w]];
-    return report;
+    const int index = shape_.weights[w];
+    return RejectedReport(job_.tensors[index], digests_[index], reason);
   }
 
   absl::Status RunOne(int w, const GroupSolver& solver, const RunContext& context, JobWatch* watch,
@@ -172,10 +165,7 @@ class QuantizeJobImpl : public Job {
                                     [watch](int64_t rows) { watch->OnRows(rows); }));
     TensorReport& report = run.report;
     report.source_digest = digests_[index];
-    if (report.outcome == Outcome::kOk && !solver.degraded().empty()) {
-      report.outcome = Outcome::kDegraded;
-      report.reason = solver.degraded();
-    }
+    Degrade(solver.degraded(), &report);
     for (PackedTensor& p : run.packed) {
       Output out;
       out.decl = {ModuleName(t.name) + p.decl.suffix, w, p.decl.dtype, p.decl.shape};

@@ -16,6 +16,24 @@ std::string NotFiniteReason(int64_t element, int64_t n) {
   return absl::StrCat("weight is not finite at [", element / n, ", ", element % n, "]");
 }
 
+TensorReport RejectedReport(const TensorDecl& weight, const Digest& source,
+                            const std::string& reason) {
+  TensorReport report;
+  report.name = weight.name;
+  report.outcome = Outcome::kRejected;
+  report.reason = reason;
+  report.rows = weight.shape[0];
+  report.cols = weight.shape[1];
+  report.source_digest = source;
+  return report;
+}
+
+void Degrade(const std::string& reason, TensorReport* report) {
+  if (reason.empty() || report->outcome != Outcome::kOk) return;
+  report->outcome = Outcome::kDegraded;
+  report->reason = reason;
+}
+
 absl::StatusOr<WeightResult> WeightTotals::Collect(const std::vector<StripeResult>& stripes,
                                                    const GroupSolver& group,
                                                    BaselineFigures baseline,

@@ -9,9 +9,11 @@
 #include "absl/status/statusor.h"
 #include "workers/compose/group_solver.h"
 #include "workers/core/coded.h"
+#include "workers/core/digest.h"
 #include "workers/core/packed.h"
 #include "workers/core/report.h"
 #include "workers/core/spec.h"
+#include "workers/core/tensor.h"
 #include "workers/engine/weight_run.h"
 #include "workers/measure/error_accumulator.h"
 
@@ -35,6 +37,14 @@ struct StripeResult {
 
 // "weight is not finite at [3, 17]", for an element of a weight with n columns.
 std::string NotFiniteReason(int64_t element, int64_t n);
+
+// The report of a weight [m, n] that is not delivered: no figures, `reason` in words for people.
+// `source` is the digest of its bytes.
+TensorReport RejectedReport(const TensorDecl& weight, const Digest& source,
+                            const std::string& reason);
+
+// DEGRADED for that reason, if there is one (see GroupSolver::degraded) and the outcome was OK.
+void Degrade(const std::string& reason, TensorReport* report);
 
 // Where the figures of plain rounding come from.
 enum class BaselineFigures : uint8_t {
