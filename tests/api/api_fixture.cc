@@ -4,8 +4,10 @@
 #include <random>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
+#include "grpcpp/create_channel.h"
 #include "proto/wire/chunker.h"
 #include "server/rpc/status.h"
 #include "workers/linalg/blas.h"
@@ -116,6 +118,14 @@ void ApiTest::Start() {
   server_ = *std::move(server);
   channel_ = server_->InProcessChannel();
   stub_ = v1::QuantizationService::NewStub(channel_);
+}
+
+std::unique_ptr<v1::QuantizationService::Stub> ApiTest::StartOnPort() {
+  config_.options.listen = {"127.0.0.1:0"};
+  Start();
+  if (server_ == nullptr) return nullptr;
+  return v1::QuantizationService::NewStub(grpc::CreateChannel(
+      absl::StrCat("127.0.0.1:", server_->ports()[0]), grpc::InsecureChannelCredentials()));
 }
 
 void ApiTest::Stop() {

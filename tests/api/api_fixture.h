@@ -59,6 +59,8 @@ class ApiTest : public ::testing::Test {
   // Before Start(): 64 MiB budget, 2 threads, no port.
   QuantdServer::Config config_;
   void Start();
+  // The same with a port; the stub's calls come in through it.
+  std::unique_ptr<v1::QuantizationService::Stub> StartOnPort();
   void Stop();
   v1::QuantizationService::Stub& stub() { return *stub_; }
   std::shared_ptr<grpc::Channel> channel() { return channel_; }

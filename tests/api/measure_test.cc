@@ -3,9 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
-#include "grpcpp/create_channel.h"
 #include "tests/api/api_fixture.h"
 
 namespace quantd::testing {
@@ -92,10 +90,8 @@ class MeasureApiTest : public ApiTest {
  protected:
   void SetUp() override {
     ApiTest::SetUp();
-    config_.options.listen = {"127.0.0.1:0"};
-    Start();
-    remote_ = v1::QuantizationService::NewStub(grpc::CreateChannel(
-        absl::StrCat("127.0.0.1:", server_->ports()[0]), grpc::InsecureChannelCredentials()));
+    remote_ = StartOnPort();
+    ASSERT_NE(remote_, nullptr);
     // Any values will do as inputs of the layer.
     x_ = MakeWeight("inputs", kTokens, kCols, 3);
     x_.decl.set_role(v1::ROLE_ACTIVATIONS);

@@ -10,7 +10,6 @@
 #include "gmock/gmock.h"
 #include "google/protobuf/text_format.h"
 #include "grpcpp/completion_queue.h"
-#include "grpcpp/create_channel.h"
 #include "tests/api/api_fixture.h"
 
 namespace quantd::testing {
@@ -90,10 +89,8 @@ class PlanApiTest : public ApiTest {
  protected:
   void SetUp() override {
     ApiTest::SetUp();
-    config_.options.listen = {"127.0.0.1:0"};
-    Start();
-    remote_ = v1::QuantizationService::NewStub(grpc::CreateChannel(
-        absl::StrCat("127.0.0.1:", server_->ports()[0]), grpc::InsecureChannelCredentials()));
+    remote_ = StartOnPort();
+    ASSERT_NE(remote_, nullptr);
   }
 
   grpc::Status Ask(const v1::PlanRequest& request) {

@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "workers/compose/group_solver.h"
 #include "workers/core/buffer_copy.h"
 #include "workers/core/status_macros.h"

@@ -11,21 +11,14 @@
 #include <string>
 #include <vector>
 
+#include "tests/unit/workers/planner/refit_law.h"
+
 namespace quantd {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-ScalingLaw Bold() {
-  ScalingLaw law;
-  law.c = 0.00103;
-  law.a = 4.955;
-  law.gamma_n = 0.512;
-  law.gamma_b = 0.425;
-  return law;
-}
 
 // Points of a law on a grid of `sizes` x 5 shares x 4 blocks, each off by exp(noise x normal).
 std::vector<LawPoint> PointsOf(const ScalingLaw& law, const std::vector<double>& sizes,
@@ -114,7 +107,7 @@ TEST(LawFitTest, PlantedConstantsAreFoundInCleanPoints) {
 
 TEST(LawFitTest, NoisyPointsGiveConstantsWithinTheirErrors) {
   std::mt19937 rng(2);
-  const ScalingLaw law = Bold();
+  const ScalingLaw law = RefitLaw();
   int within = 0, compared = 0;
   for (int round = 0; round < 40; ++round) {
     const std::vector<LawPoint> points = PointsOf(law, {0.5, 7, 32}, 0.1, &rng);
@@ -142,7 +135,7 @@ TEST(LawFitTest, ErrorsAreTheSpreadOfRepeatedFits) {
   double sum = 0, squares = 0, errors = 0;
   constexpr int kRounds = 200;
   for (int round = 0; round < kRounds; ++round) {
-    const LawFit fit = Fit(PointsOf(Bold(), {0.5, 7, 32}, 0.1, &rng));
+    const LawFit fit = Fit(PointsOf(RefitLaw(), {0.5, 7, 32}, 0.1, &rng));
     sum += fit.law.a;
     squares += fit.law.a * fit.law.a;
     errors += fit.errors.a;
@@ -183,7 +176,7 @@ TEST(LawFitTest, ThePapersFiguresDoNotTellDs) {
 TEST(LawFitTest, OfEqualFitsTheSmallestDIsTaken) {
   std::mt19937 rng(7);
   for (int round = 0; round < 20; ++round) {
-    std::vector<LawPoint> points = PointsOf(Bold(), {0.5, 7, 32}, 0.1 * (round % 2), &rng);
+    std::vector<LawPoint> points = PointsOf(RefitLaw(), {0.5, 7, 32}, 0.1 * (round % 2), &rng);
     std::erase_if(points, [](const LawPoint& point) { return point.block > 32; });
     EXPECT_EQ(Fit(points).law.d, 0) << round;
   }
@@ -201,9 +194,9 @@ TEST(LawFitTest, TheDomainIsWhatThePointsSpan) {
 
 TEST(LawFitTest, AnExponentThatPointsDoNotTellIsHeldAtThePriors) {
   std::mt19937 rng(4);
-  ScalingLaw truth = Bold();
+  ScalingLaw truth = RefitLaw();
   truth.a = 3;
-  ScalingLaw prior = Bold();
+  ScalingLaw prior = RefitLaw();
   const LawFit one_size = Fit(PointsOf(truth, {7}, 0, &rng), &prior);
   EXPECT_THAT(one_size.held, ElementsAre("gamma_n held at 0.512: all points have N = 7"));
   EXPECT_EQ(one_size.law.gamma_n, 0.512);
@@ -227,7 +220,7 @@ TEST(LawFitTest, AnExponentThatPointsDoNotTellIsHeldAtThePriors) {
 }
 
 TEST(LawFitTest, OnePointRescalesC) {
-  const ScalingLaw prior = Bold();
+  const ScalingLaw prior = RefitLaw();
   const double delta = 1.5 * LawDelta(prior, 14, 0.9, 64);
   const LawFit fit = Fit({{14, 0.9, 64, delta}}, &prior);
   EXPECT_NEAR(fit.law.c, 1.5 * prior.c, 1e-12);
@@ -242,7 +235,7 @@ TEST(LawFitTest, OnePointRescalesC) {
 
 TEST(LawFitTest, RefusesPointsThatCannotBeFitted) {
   std::mt19937 rng(5);
-  const ScalingLaw prior = Bold();
+  const ScalingLaw prior = RefitLaw();
   ExpectRefusal({}, "no points");
   ExpectRefusal({}, "no points", &prior);
   ExpectRefusal({{7, 0.9, 16, 0.1}}, "all points have Q_r = 0.9, all points have N = 7, all");
@@ -275,11 +268,11 @@ TEST(LawFitTest, RefusesConstantsThatCannotBeToldApart) {
 }
 
 TEST(LawFitTest, RefusesPointsThatContradictTheLaw) {
-  ScalingLaw wrong = Bold();
+  ScalingLaw wrong = RefitLaw();
   wrong.gamma_n = -0.5;
   std::mt19937 rng(6);
   ExpectRefusal(PointsOf(wrong, {0.5, 7, 32}, 0, &rng), "the points give gamma_n = -0.5");
-  wrong = Bold();
+  wrong = RefitLaw();
   wrong.a = -2;
   ExpectRefusal(PointsOf(wrong, {0.5, 7, 32}, 0, &rng), "the points give A = -2");
 }

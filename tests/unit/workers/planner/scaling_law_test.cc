@@ -9,23 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "tests/unit/workers/planner/refit_law.h"
+
 namespace quantd {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-// Our refit of the published figures (seed-papers.md part 3.2, the bold row).
-ScalingLaw Bold() {
-  ScalingLaw law;
-  law.c = 0.00103;
-  law.a = 4.955;
-  law.gamma_n = 0.512;
-  law.gamma_b = 0.425;
-  law.domain = {{0.5, 32}, {0.5, 0.99}, {16, 512}};
-  return law;
-}
 
 LawProfile Profile(const std::variant<ScalingLaw, BudgetLine, BlockPower>& law) {
   return {"test", "", "", law};
@@ -51,7 +42,7 @@ void ExpectRefusal(const LawProfile& profile, const LawQuestion& question, const
 const double kTenPercent = std::log(1.1);
 
 TEST(ScalingLawTest, DeltaIsThatOfThePublishedVectors) {
-  const LawProfile bold = Profile(Bold());
+  const LawProfile bold = Profile(RefitLaw());
   const auto delta = [&](double n, double share, double block) {
     return Ask(bold, {n, share, block, {}}).delta;
   };
@@ -64,7 +55,7 @@ TEST(ScalingLawTest, DeltaIsThatOfThePublishedVectors) {
 }
 
 TEST(ScalingLawTest, LargestShareIsThatOfThePublishedVectors) {
-  const LawProfile bold = Profile(Bold());
+  const LawProfile bold = Profile(RefitLaw());
   const auto share = [&](double n, double block) {
     return Ask(bold, {n, {}, block, kTenPercent}).low_share;
   };
@@ -80,7 +71,7 @@ TEST(ScalingLawTest, LargestShareIsThatOfThePublishedVectors) {
 }
 
 TEST(ScalingLawTest, BlockAndSizeAreThoseOfThePublishedVectors) {
-  const LawProfile bold = Profile(Bold());
+  const LawProfile bold = Profile(RefitLaw());
   EXPECT_NEAR(Ask(bold, {7, 0.9, {}, kTenPercent}).block, 12.2, 0.05);
   EXPECT_NEAR(Ask(bold, {14, 0.9, {}, kTenPercent}).block, 28.2, 0.05);
   EXPECT_NEAR(Ask(bold, {32, 0.95, {}, kTenPercent}).block, 42.6, 0.05);
@@ -123,7 +114,7 @@ TEST(ScalingLawTest, TheInversesGiveBackWhatTheyWereAskedWith) {
 }
 
 TEST(ScalingLawTest, DeltaRisesWithShareAndBlockAndFallsWithSize) {
-  const ScalingLaw law = Bold();
+  const ScalingLaw law = RefitLaw();
   for (const double n : {0.5, 7.0, 70.0}) {
     for (const double share : {0.1, 0.5, 0.9}) {
       for (const double block : {1.0, 32.0, 512.0}) {
@@ -137,7 +128,7 @@ TEST(ScalingLawTest, DeltaRisesWithShareAndBlockAndFallsWithSize) {
 }
 
 TEST(ScalingLawTest, TheLargestShareIsMonotoneAndStaysWithinZeroAndOne) {
-  const ScalingLaw law = Bold();
+  const ScalingLaw law = RefitLaw();
   double last = -1;
   bool inside = false;
   for (double delta = 1e-6; delta < 10; delta *= 1.1) {
@@ -156,14 +147,14 @@ TEST(ScalingLawTest, TheLargestShareIsMonotoneAndStaysWithinZeroAndOne) {
 }
 
 TEST(ScalingLawTest, NothingInLowPrecisionCostsNothing) {
-  EXPECT_EQ(LawDelta(Bold(), 7, 0, 16), 0);
-  EXPECT_EQ(Ask(Profile(Bold()), {7, 0, 16, {}}).delta, 0);
-  ExpectRefusal(Profile(Bold()), {7, 0, {}, 0.1}, "any Q_b will do");
-  ExpectRefusal(Profile(Bold()), {{}, 0, 16, 0.1}, "any N will do");
+  EXPECT_EQ(LawDelta(RefitLaw(), 7, 0, 16), 0);
+  EXPECT_EQ(Ask(Profile(RefitLaw()), {7, 0, 16, {}}).delta, 0);
+  ExpectRefusal(Profile(RefitLaw()), {7, 0, {}, 0.1}, "any Q_b will do");
+  ExpectRefusal(Profile(RefitLaw()), {{}, 0, 16, 0.1}, "any N will do");
 }
 
 TEST(ScalingLawTest, TheLikelyRangeIsOneResidualEitherWay) {
-  ScalingLaw law = Bold();
+  ScalingLaw law = RefitLaw();
   const LawAnswer sharp = Ask(Profile(law), {7, {}, 16, kTenPercent});
   EXPECT_EQ(sharp.likely.least, sharp.low_share);
   EXPECT_EQ(sharp.likely.most, sharp.low_share);
@@ -186,7 +177,7 @@ TEST(ScalingLawTest, TheLikelyRangeIsOneResidualEitherWay) {
 }
 
 TEST(ScalingLawTest, AWeakLawNeedsNoBlock) {
-  ScalingLaw weak = Bold();
+  ScalingLaw weak = RefitLaw();
   weak.c = 0.0049;
   weak.a = 4.49;
   weak.gamma_n = 0.487;
@@ -233,7 +224,7 @@ TEST(ScalingLawTest, ABlockPowerAnswersForItsOwnModelOnly) {
 }
 
 TEST(ScalingLawTest, WarnsOutsideOfWhatWasMeasured) {
-  const LawProfile bold = Profile(Bold());
+  const LawProfile bold = Profile(RefitLaw());
   EXPECT_THAT(Ask(bold, {7, 0.9, 16, {}}).warnings, IsEmpty());
   EXPECT_THAT(Ask(bold, {0.5, 0.5, 512, {}}).warnings, IsEmpty());
   EXPECT_THAT(Ask(bold, {70, 0.9, 16, {}}).warnings,
@@ -246,15 +237,15 @@ TEST(ScalingLawTest, WarnsOutsideOfWhatWasMeasured) {
 }
 
 TEST(ScalingLawTest, NoBlockOfOneOrMoreIsOutOfRange) {
-  ExpectRefusal(Profile(Bold()), {0.5, 0.99, {}, 0.01}, "no Q_b of 1 or more keeps delta within",
-                absl::StatusCode::kOutOfRange);
-  ScalingLaw shallow = Bold();
+  ExpectRefusal(Profile(RefitLaw()), {0.5, 0.99, {}, 0.01},
+                "no Q_b of 1 or more keeps delta within", absl::StatusCode::kOutOfRange);
+  ScalingLaw shallow = RefitLaw();
   shallow.gamma_b = 1e-6;
   ExpectRefusal(Profile(shallow), {7, 0.5, {}, 10}, "no finite Q_b", absl::StatusCode::kOutOfRange);
 }
 
 TEST(ScalingLawTest, RefusesWhatIsOutOfRange) {
-  const LawProfile bold = Profile(Bold());
+  const LawProfile bold = Profile(RefitLaw());
   const double nan = std::numeric_limits<double>::quiet_NaN();
   ExpectRefusal(bold, {0, 0.9, 16, {}}, "N is 0 billion");
   ExpectRefusal(bold, {nan, 0.9, 16, {}}, "N is nan");
@@ -264,10 +255,10 @@ TEST(ScalingLawTest, RefusesWhatIsOutOfRange) {
   ExpectRefusal(bold, {7, 0.9, {}, 0}, "delta is 0");
   ExpectRefusal(bold, {7, {}, {}, 0.1}, "Q_r, Q_b are missing");
   ExpectRefusal(bold, {7, 0.9, 16, 0.1}, "nothing is asked for");
-  ScalingLaw broken = Bold();
+  ScalingLaw broken = RefitLaw();
   broken.a = -1;
   ExpectRefusal(Profile(broken), {7, 0.9, 16, {}}, "A is -1");
-  broken = Bold();
+  broken = RefitLaw();
   broken.gamma_n = 0;
   ExpectRefusal(Profile(broken), {7, 0.9, 16, {}}, "gamma_n is 0");
   ExpectRefusal(Line(0.1, 2, 3), {7, {}, {}, kTenPercent}, "slope is 2");
