@@ -323,20 +323,23 @@ std::optional<SolverFacts> GroupSolver::facts() const {
   return f;
 }
 
-std::string GroupSolver::degraded() const {
+OutcomeReason GroupSolver::degraded() const {
   const State& s = *state_;
-  if (s.spec.solve.solver != Solver::kGptq) return "";
+  if (s.spec.solve.solver != Solver::kGptq) return {};
   if (!s.factor.has_value()) {
-    return absl::StrCat(s.no_factor, "; ", s.spec.solve.fallback_descent_passes,
-                        " passes of coordinate descent from round to nearest instead");
+    return {OutcomeCause::kNoFactor,
+            absl::StrCat(s.no_factor, "; ", s.spec.solve.fallback_descent_passes,
+                         " passes of coordinate descent from round to nearest instead")};
   }
   if (s.hessian->dead_columns() == s.hessian->n()) {
-    return "no calibration signal: every column of H is zero, so all were rounded to nearest";
+    return {OutcomeCause::kNoSignal,
+            "no calibration signal: every column of H is zero, so all were rounded to nearest"};
   }
-  if (s.factor->retries() == 0) return "";
-  return absl::StrCat("H is not positive definite at damping ", s.spec.solve.damping.fraction,
-                      "; factored at ", s.factor->damping_fraction(), " after ",
-                      s.factor->retries(), s.factor->retries() == 1 ? " retry" : " retries");
+  if (s.factor->retries() == 0) return {};
+  return {OutcomeCause::kDamping,
+          absl::StrCat("H is not positive definite at damping ", s.spec.solve.damping.fraction,
+                       "; factored at ", s.factor->damping_fraction(), " after ",
+                       s.factor->retries(), s.factor->retries() == 1 ? " retry" : " retries")};
 }
 
 std::vector<std::string> GroupSolver::notes() const { return state_->notes; }

@@ -109,7 +109,7 @@ class GroupSolver {
   // What Prepare() had to do; absent without a factor. `growth` is the engine's to fill.
   std::optional<SolverFacts> facts() const;
   // Why weights of this group are DEGRADED; empty when all went as the spec says.
-  std::string degraded() const;
+  OutcomeReason degraded() const;
   // Facts about the group for its reports: the exponent of the column scales ...
   std::vector<std::string> notes() const;
 

@@ -3,8 +3,11 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "workers/core/live_job.h"
 #include "workers/core/report.h"
 
 namespace quantd {
@@ -26,6 +29,7 @@ struct JobEvent {
   std::string rpc;     // "Quantize", "Measure", "Dequantize"
   std::string method;  // "rtn", "gptq", "dequantize"
   std::string layout;
+  std::string weight_names;  // the first one, and how many more
   std::string trace_parent;  // W3C traceparent as received, or empty
   std::string peer;
   absl::Status status;  // of the call
@@ -34,7 +38,8 @@ struct JobEvent {
   uint64_t bytes_out = 0;
   uint64_t weights = 0;  // elements quantized
   uint64_t predicted_peak_bytes = 0;
-  JobReport report;  // empty when the job did not run to its end
+  double predicted_seconds = 0;  // of work, by the cost model
+  JobReport report;              // empty when the job did not run to its end
 };
 
 // Called from any thread; must not block.
@@ -47,6 +52,12 @@ class EventSink {
   virtual void OnQueue(int64_t waiting_jobs, uint64_t waiting_bytes) = 0;
   virtual void OnBudget(uint64_t reserved_bytes, uint64_t budget_bytes) = 0;
   virtual void OnPool(int busy_threads, int threads) = 0;
+  // All jobs as they stand, a few times a second.
+  virtual void OnLive(const std::vector<LiveJob>& jobs) = 0;
+  // No new jobs from here on.
+  virtual void OnDrain() = 0;
+  // The end of the certificate that the server shows; sent at start and when it changes.
+  virtual void OnCertificate(absl::Time not_after) = 0;
 };
 
 class NullEventSink : public EventSink {
@@ -56,6 +67,9 @@ class NullEventSink : public EventSink {
   void OnQueue(int64_t, uint64_t) override {}
   void OnBudget(uint64_t, uint64_t) override {}
   void OnPool(int, int) override {}
+  void OnLive(const std::vector<LiveJob>&) override {}
+  void OnDrain() override {}
+  void OnCertificate(absl::Time) override {}
 };
 
 }  // namespace quantd

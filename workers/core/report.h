@@ -22,6 +22,28 @@ enum class Outcome : uint8_t {
 
 absl::string_view OutcomeName(Outcome outcome);  // "OK", "DEGRADED", "REJECTED"
 
+// What kind of trouble kept a weight from OK: a closed set, to be counted by.
+enum class OutcomeCause : uint8_t {
+  kNone,        // OK
+  kDamping,     // DEGRADED: H was factored with more damping than asked for
+  kNoFactor,    // DEGRADED: no rung of the damping ladder factored
+  kNoSignal,    // DEGRADED: every column of H is zero
+  kNotFinite,   // REJECTED: NaN or infinity in the weight
+  kScaleRange,  // REJECTED: a scale or a kept value beyond its storage
+  kPolicy,      // REJECTED: it would be DEGRADED, and the policy rejects that
+  kOther,
+};
+
+absl::string_view OutcomeCauseName(OutcomeCause cause);  // "none", "damping", ...
+
+// Why a weight did not end OK: the kind, and the words for people. Empty: nothing is wrong.
+struct OutcomeReason {
+  OutcomeCause cause = OutcomeCause::kNone;
+  std::string text;
+
+  bool empty() const { return text.empty(); }
+};
+
 // With D = W - W', all sums over the weight in double.
 struct ErrorMeasures {
   double weight_mse = 0;             // |D|^2 / (m n)
@@ -68,7 +90,8 @@ struct StageSeconds {
 struct TensorReport {
   std::string name;  // of the weight
   Outcome outcome = Outcome::kUnspecified;
-  std::string reason;  // empty for OK
+  std::string reason;                        // empty for OK
+  OutcomeCause cause = OutcomeCause::kNone;  // the kind of `reason`; stays in the process
   int64_t rows = 0;
   int64_t cols = 0;
   double code_bits_per_weight = 0;    // codes alone

@@ -88,7 +88,7 @@ class MeasureJobImpl : public Job {
     for (const WeightInputs& w : inputs_.weights) {
       QUANTD_ASSIGN_OR_RETURN(const WeightExtent extent, ExtentOf(w.weight, *executor_, *cancel_));
       left_out_.push_back(extent.first_bad >= 0 ? NotFiniteReason(extent.first_bad, w.weight.n)
-                                                : "");
+                                                : OutcomeReason());
     }
     return absl::OkStatus();
   }
@@ -100,7 +100,7 @@ class MeasureJobImpl : public Job {
     GroupInputs inputs;
     std::vector<int> position;            // by weight: its place in `inputs`, -1: left out
     std::unique_ptr<GroupSolver> solver;  // null: see `refused`
-    std::string refused;
+    OutcomeReason refused;
     std::vector<SourceEnergies> energies;  // by place in `inputs`
   };
 
@@ -126,7 +126,7 @@ class MeasureJobImpl : public Job {
     if (solver.ok()) {
       p->solver = *std::move(solver);
     } else if (absl::IsFailedPrecondition(solver.status())) {
-      p->refused = std::string(solver.status().message());
+      p->refused = {OutcomeCause::kOther, std::string(solver.status().message())};
     } else {
       return solver.status();
     }
@@ -153,9 +153,10 @@ class MeasureJobImpl : public Job {
     const double all = static_cast<double>(left_out_.size() * job_.candidates.size());
     for (const int c : set) {
       for (int w = 0; w < static_cast<int>(left_out_.size()); ++w) {
-        const std::string& refused = !left_out_[w].empty()         ? left_out_[w]
-                                     : !shape_.unfit[c][w].empty() ? shape_.unfit[c][w]
-                                                                   : prepared.refused;
+        const OutcomeReason unfit = {OutcomeCause::kOther, shape_.unfit[c][w]};
+        const OutcomeReason& refused = !left_out_[w].empty() ? left_out_[w]
+                                       : !unfit.empty()      ? unfit
+                                                             : prepared.refused;
         if (refused.empty()) {
           QUANTD_RETURN_IF_ERROR(RunOne(w, c, &prepared, seconds));
         } else {
@@ -187,7 +188,7 @@ class MeasureJobImpl : public Job {
     return absl::OkStatus();
   }
 
-  TensorReport Rejected(int w, int c, const std::string& reason) const {
+  TensorReport Rejected(int w, int c, const OutcomeReason& reason) const {
     const int index = shape_.tensors.weights[w];
     TensorReport report = RejectedReport(job_.tensors[index], digests_[index], reason);
     report.spec = job_.candidates[c];
@@ -206,7 +207,7 @@ class MeasureJobImpl : public Job {
   JobIntake intake_;
   GroupInputs inputs_;
   std::vector<Digest> digests_;
-  std::vector<std::string> left_out_;               // by weight: why, or empty
+  std::vector<OutcomeReason> left_out_;             // by weight: why, or empty
   std::vector<std::vector<TensorReport>> figures_;  // [weight][candidate]
   int64_t done_ = 0;
 };

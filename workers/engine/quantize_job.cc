@@ -75,7 +75,7 @@ class QuantizeJobImpl : public Job {
     result.report.seconds.prepare = SecondsSince(start);
     result.report.predicted_peak_bytes = cost_.peak_bytes;
 
-    const std::string refused = Refusal(solver);
+    const OutcomeReason refused = Refusal(solver);
     std::vector<int64_t> rows;
     rows.reserve(shape_.weights.size());
     for (const int i : shape_.weights) rows.push_back(job_.tensors[i].shape[0]);
@@ -113,7 +113,7 @@ class QuantizeJobImpl : public Job {
 
   // One NaN would spoil the scales that weights of a group share, and with them its neighbours.
   absl::Status LeaveOutNotFinite(const RunContext& context) {
-    left_out_.assign(shape_.weights.size(), "");
+    left_out_.assign(shape_.weights.size(), {});
     position_.resize(shape_.weights.size());
     std::vector<WeightInputs> kept;
     for (size_t w = 0; w < shape_.weights.size(); ++w) {
@@ -134,16 +134,17 @@ class QuantizeJobImpl : public Job {
   }
 
   // Why no weight of the group may be delivered; empty when all may.
-  std::string Refusal(const absl::StatusOr<std::unique_ptr<GroupSolver>>& solver) const {
-    if (!solver.ok()) return std::string(solver.status().message());
-    const std::string degraded = (*solver)->degraded();
+  OutcomeReason Refusal(const absl::StatusOr<std::unique_ptr<GroupSolver>>& solver) const {
+    if (!solver.ok()) return {OutcomeCause::kOther, std::string(solver.status().message())};
+    const OutcomeReason degraded = (*solver)->degraded();
     if (!degraded.empty() && job_.policy.on_degraded == OnDegraded::kReject) {
-      return absl::StrCat(degraded, "; the policy rejects degraded results");
+      return {OutcomeCause::kPolicy,
+              absl::StrCat(degraded.text, "; the policy rejects degraded results")};
     }
-    return "";
+    return {};
   }
 
-  TensorReport Rejected(int w, const std::string& reason) const {
+  TensorReport Rejected(int w, const OutcomeReason& reason) const {
     const int index = shape_.weights[w];
     return RejectedReport(job_.tensors[index], digests_[index], reason);
   }
@@ -190,8 +191,8 @@ class QuantizeJobImpl : public Job {
   const CancelToken* cancel_ = nullptr;
   JobIntake intake_;
   GroupInputs inputs_;
-  std::vector<std::string> left_out_;  // by weight: why, or empty
-  std::vector<int> position_;          // by weight: its place in inputs_.weights
+  std::vector<OutcomeReason> left_out_;  // by weight: why, or empty
+  std::vector<int> position_;            // by weight: its place in inputs_.weights
   std::vector<Digest> digests_;
   std::optional<JobState> state_;
 };

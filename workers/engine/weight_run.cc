@@ -101,8 +101,9 @@ class WeightRun {
     if (extent.first_bad >= 0) {
       refused_ = NotFiniteReason(extent.first_bad, n_);
     } else if (as_f16 && extent.largest > kLargestF16) {
-      refused_ = absl::StrCat("weight of magnitude ", extent.largest,
-                              " is beyond the largest f16, and would be stored as one");
+      refused_ = {OutcomeCause::kScaleRange,
+                  absl::StrCat("weight of magnitude ", extent.largest,
+                               " is beyond the largest f16, and would be stored as one")};
     } else if (spec_.levels.additive() && spec_.fit.kind != FitKind::kGiven) {
       return InspectScales();
     }
@@ -115,9 +116,10 @@ class WeightRun {
     QUANTD_ASSIGN_OR_RETURN(const PatchNorm largest,
                             LargestPatchNorm(view_, rows, columns, executor_, cancel_));
     if (largest.norm > kLargestF16) {
-      refused_ = absl::StrCat("norm ", largest.norm, " of the ", rows, " x ", columns,
-                              " weights from [", largest.row, ", ", largest.column,
-                              "] is beyond the largest f16, and their scale is stored as one");
+      refused_ = {OutcomeCause::kScaleRange,
+                  absl::StrCat("norm ", largest.norm, " of the ", rows, " x ", columns,
+                               " weights from [", largest.row, ", ", largest.column,
+                               "] is beyond the largest f16, and their scale is stored as one")};
     }
     return absl::OkStatus();
   }
@@ -127,8 +129,7 @@ class WeightRun {
     result.report.name = job_.name;
     result.report.rows = m_;
     result.report.cols = n_;
-    result.report.outcome = Outcome::kRejected;
-    result.report.reason = refused_;
+    Reject(refused_, &result.report);
     return result;
   }
 
@@ -350,7 +351,7 @@ class WeightRun {
   const Stripes plan_;
   const RowOrder order_;
   const std::function<void(int64_t)>* on_rows_ = nullptr;
-  std::string refused_;
+  OutcomeReason refused_;
   bool is_baseline_ = false;
   bool known_energies_ = false;
   std::unique_ptr<WeightSolver> solver_, baseline_solver_;

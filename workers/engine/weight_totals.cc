@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "workers/core/status_macros.h"
@@ -12,26 +13,32 @@ double SecondsSince(SteadyClock::time_point start) {
   return std::chrono::duration<double>(SteadyClock::now() - start).count();
 }
 
-std::string NotFiniteReason(int64_t element, int64_t n) {
-  return absl::StrCat("weight is not finite at [", element / n, ", ", element % n, "]");
+OutcomeReason NotFiniteReason(int64_t element, int64_t n) {
+  return {OutcomeCause::kNotFinite,
+          absl::StrCat("weight is not finite at [", element / n, ", ", element % n, "]")};
 }
 
-TensorReport RejectedReport(const TensorDecl& weight, const Digest& source,
-                            const std::string& reason) {
+TensorReport RejectedReport(const TensorDecl& weight, const Digest& source, OutcomeReason reason) {
   TensorReport report;
   report.name = weight.name;
-  report.outcome = Outcome::kRejected;
-  report.reason = reason;
+  Reject(std::move(reason), &report);
   report.rows = weight.shape[0];
   report.cols = weight.shape[1];
   report.source_digest = source;
   return report;
 }
 
-void Degrade(const std::string& reason, TensorReport* report) {
+void Reject(OutcomeReason reason, TensorReport* report) {
+  report->outcome = Outcome::kRejected;
+  report->cause = reason.cause;
+  report->reason = std::move(reason.text);
+}
+
+void Degrade(OutcomeReason reason, TensorReport* report) {
   if (reason.empty() || report->outcome != Outcome::kOk) return;
   report->outcome = Outcome::kDegraded;
-  report->reason = reason;
+  report->cause = reason.cause;
+  report->reason = std::move(reason.text);
 }
 
 absl::StatusOr<WeightResult> WeightTotals::Collect(const std::vector<StripeResult>& stripes,
@@ -54,9 +61,8 @@ absl::StatusOr<WeightResult> WeightTotals::Collect(const std::vector<StripeResul
   }
   result.measure_seconds = solve + measure > 0 ? wall_seconds * measure / (solve + measure) : 0;
   result.solve_seconds = wall_seconds - result.measure_seconds;
-  report.reason = RejectReason(stripes);
-  if (!report.reason.empty()) {
-    report.outcome = Outcome::kRejected;
+  if (OutcomeReason reason = RejectReason(stripes); !reason.empty()) {
+    Reject(std::move(reason), &report);
     return result;
   }
   report.notes = group.notes();
@@ -64,18 +70,19 @@ absl::StatusOr<WeightResult> WeightTotals::Collect(const std::vector<StripeResul
   return result;
 }
 
-std::string WeightTotals::RejectReason(const std::vector<StripeResult>& stripes) const {
+OutcomeReason WeightTotals::RejectReason(const std::vector<StripeResult>& stripes) const {
   for (const StripeResult& s : stripes) {
     if (s.first_bad >= 0) return NotFiniteReason(s.first_bad, n_);
   }
   for (const StripeResult& s : stripes) {
     if (s.facts.fit.scale_overflow) {
-      return absl::StrCat("scale of row ", s.facts.fit.row, ", group ", s.facts.fit.group,
-                          " is beyond the largest ", StorageKindName(spec_.storage.kind),
-                          "; store scales as bf16 or f32");
+      return {OutcomeCause::kScaleRange,
+              absl::StrCat("scale of row ", s.facts.fit.row, ", group ", s.facts.fit.group,
+                           " is beyond the largest ", StorageKindName(spec_.storage.kind),
+                           "; store scales as bf16 or f32")};
     }
   }
-  return "";
+  return {};
 }
 
 void WeightTotals::FillMeasures(const std::vector<StripeResult>& stripes, const GroupSolver& group,

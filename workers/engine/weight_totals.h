@@ -36,15 +36,17 @@ struct StripeResult {
 };
 
 // "weight is not finite at [3, 17]", for an element of a weight with n columns.
-std::string NotFiniteReason(int64_t element, int64_t n);
+OutcomeReason NotFiniteReason(int64_t element, int64_t n);
 
-// The report of a weight [m, n] that is not delivered: no figures, `reason` in words for people.
+// The report of a weight [m, n] that is not delivered: no figures.
 // `source` is the digest of its bytes.
-TensorReport RejectedReport(const TensorDecl& weight, const Digest& source,
-                            const std::string& reason);
+TensorReport RejectedReport(const TensorDecl& weight, const Digest& source, OutcomeReason reason);
+
+// The weight is not delivered.
+void Reject(OutcomeReason reason, TensorReport* report);
 
 // DEGRADED for that reason, if there is one (see GroupSolver::degraded) and the outcome was OK.
-void Degrade(const std::string& reason, TensorReport* report);
+void Degrade(OutcomeReason reason, TensorReport* report);
 
 // Where the figures of plain rounding come from.
 enum class BaselineFigures : uint8_t {
@@ -69,7 +71,7 @@ class WeightTotals {
                   const CodedShared& shared, TensorReport* report) const;
 
  private:
-  std::string RejectReason(const std::vector<StripeResult>& stripes) const;
+  OutcomeReason RejectReason(const std::vector<StripeResult>& stripes) const;
   void FillMeasures(const std::vector<StripeResult>& stripes, const GroupSolver& group,
                     BaselineFigures baseline, TensorReport* report) const;
   double CodeBits(const CodedShared& shared) const;

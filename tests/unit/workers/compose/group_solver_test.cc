@@ -160,7 +160,7 @@ TEST_F(GroupSolverTest, AnHThatCannotBeFactoredFallsBackToDescentOrIsRefused) {
   spec.partition.group_size = 32;
   const auto group = prepare(spec);
   ASSERT_TRUE(group.ok()) << group.status();
-  EXPECT_NE((*group)->degraded(), "");
+  EXPECT_EQ((*group)->degraded().cause, OutcomeCause::kNoFactor);
   EXPECT_TRUE((*group)->facts()->used_descent);
   std::unique_ptr<WeightSolver> solver;
   Solved(**group, spec, &solver);

@@ -304,6 +304,7 @@ TEST_F(QuantizeJobTest, ANanWeightIsRejectedByNameAndTheOthersAreDelivered) {
   EXPECT_EQ(result->report.tensors[0].outcome, Outcome::kOk);
   EXPECT_EQ(result->report.tensors[1].outcome, Outcome::kRejected);
   EXPECT_THAT(result->report.tensors[1].reason, HasSubstr("not finite at [70, 3]"));
+  EXPECT_EQ(result->report.tensors[1].cause, OutcomeCause::kNotFinite);
   for (const Output& o : result->outputs) EXPECT_EQ(o.decl.weight, 0);
   EXPECT_EQ(result->report.outcome(), Outcome::kRejected);
 }
@@ -317,6 +318,7 @@ TEST_F(QuantizeJobTest, AScaleBeyondItsStorageIsRejected) {
   EXPECT_EQ(result->report.tensors[0].outcome, Outcome::kRejected);
   EXPECT_THAT(result->report.tensors[0].reason,
               HasSubstr("row 5, group 1 is beyond the largest f16"));
+  EXPECT_EQ(result->report.tensors[0].cause, OutcomeCause::kScaleRange);
 }
 
 // Indefinite: damping must rise, which is told and, if the policy says so, refused.
@@ -334,6 +336,7 @@ TEST_F(QuantizeJobTest, RaisedDampingIsDegradedOrRejectedAsThePolicySays) {
   const TensorReport& report = accepted->report.tensors[0];
   EXPECT_EQ(report.outcome, Outcome::kDegraded);
   EXPECT_THAT(report.reason, HasSubstr("not positive definite at damping 0.01"));
+  EXPECT_EQ(report.cause, OutcomeCause::kDamping);
   EXPECT_GE(report.solver->damping_retries, 1);
   EXPECT_FALSE(accepted->outputs.empty());
 
@@ -342,6 +345,7 @@ TEST_F(QuantizeJobTest, RaisedDampingIsDegradedOrRejectedAsThePolicySays) {
   ASSERT_TRUE(rejected.ok());
   EXPECT_EQ(rejected->report.tensors[0].outcome, Outcome::kRejected);
   EXPECT_THAT(rejected->report.tensors[0].reason, HasSubstr("policy rejects"));
+  EXPECT_EQ(rejected->report.tensors[0].cause, OutcomeCause::kPolicy);
   EXPECT_TRUE(rejected->outputs.empty());
 }
 
@@ -356,6 +360,7 @@ TEST_F(QuantizeJobTest, AHopelessHessianFallsBackToDescentAndSaysSo) {
   EXPECT_EQ(result->report.tensors[0].outcome, Outcome::kDegraded);
   EXPECT_TRUE(result->report.tensors[0].solver->used_descent);
   EXPECT_THAT(result->report.tensors[0].reason, HasSubstr("coordinate descent"));
+  EXPECT_EQ(result->report.tensors[0].cause, OutcomeCause::kNoFactor);
 
   job.spec.solve.fallback_descent_passes = 0;
   const auto refused = Run(job, uploads);
@@ -372,6 +377,7 @@ TEST_F(QuantizeJobTest, AnAllZeroHessianIsDegradedToRoundToNearest) {
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->report.tensors[0].outcome, Outcome::kDegraded);
   EXPECT_THAT(result->report.tensors[0].reason, HasSubstr("no calibration signal"));
+  EXPECT_EQ(result->report.tensors[0].cause, OutcomeCause::kNoSignal);
   EXPECT_EQ(result->report.tensors[0].solver->dead_columns, kN);
   EXPECT_EQ(Digests(*result), Digests(*rtn));
 }
