@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kPingMs = 60'000;
 constexpr int kPingWaitMs = 20'000;
-constexpr int kMinClientPingMs = 30'000;
+constexpr int kMinClientPingMs = 10'000;
 constexpr int kHandshakeMs = 20'000;
 
 // Linking gRPC's reflection library already turns it on in every server of the process: keep it

@@ -71,7 +71,10 @@ absl::Status CopyAndFinish(OutputWriter* writer, const client::StopSource& stop)
 }
 
 int Fail(const absl::Status& status, Environment* env) {
-  *env->err << "error: " << std::string(status.message()) << "\n";
+  // Peers that know no such call say nothing but the code.
+  const std::string text = status.message().empty() ? absl::StatusCodeToString(status.code())
+                                                    : std::string(status.message());
+  *env->err << "error: " << text << "\n";
   return ExitCodeFor(status);
 }
 

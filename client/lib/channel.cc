@@ -14,10 +14,12 @@
 namespace quantd::client {
 namespace {
 
-// Round robin over every address behind the name, and retry by gRPC itself for the small unary
-// calls only: a stream is retried by us, as a whole job.
+// Round robin over every address behind the name that says it serves: a replica that drains gets
+// nothing new. gRPC itself retries the small unary calls only: a stream is retried by us, as a
+// whole job.
 constexpr char kServiceConfig[] = R"({
   "loadBalancingConfig": [{"round_robin": {}}],
+  "healthCheckConfig": {"serviceName": "quantd.v1.QuantizationService"},
   "methodConfig": [{
     "name": [
       {"service": "quantd.v1.QuantizationService", "method": "Estimate"},
@@ -75,15 +77,17 @@ grpc::ChannelArguments RemoteArguments() {
   args.SetMaxSendMessageSize(wire::kMaxMessageBytes);
   // A kernel may run for minutes between two messages: without unlimited pings a peer that died in
   // silence is never noticed.
-  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
-  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   args.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // Channels with equal arguments otherwise share one TCP connection.
   args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   // The window stays fixed, as on the server: probing grows it to 30 MiB a stream and more.
   args.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   args.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 4 << 20);
-  // A restarted server is found again within seconds.
+  // A restarted server is found again within seconds, and so is a new one: a rollout changes every
+  // address of the name, and gRPC's own 30 s between two looks would leave a run without any.
+  args.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 2'000);
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5'000);
   return args;

@@ -41,7 +41,9 @@ std::optional<absl::Duration> RetryState::Next(const AttemptFailure& failure) {
     default:
       return std::nullopt;
   }
-  if (failure.pushback) return failure.pushback;
+  const bool elsewhere = failure.pushback == absl::ZeroDuration();
+  const bool again = std::exchange(sent_elsewhere_, elsewhere) && elsewhere;
+  if (failure.pushback && !again) return failure.pushback;
   if (++counted_ >= policy_.max_attempts) return std::nullopt;
   const absl::Duration delay = Backoff();
   if (waited_ + delay > policy_.give_up_after) return std::nullopt;

@@ -32,18 +32,19 @@ struct AttemptFailure {
 // The attempts of one job. Not thread-safe.
 //
 // A job is repeated as a whole for: UNAVAILABLE and CANCELLED (by the other side);
-// RESOURCE_EXHAUSTED with a pushback of zero or more, which says "full now" and does not count as
-// an attempt; DATA_LOSS, once. Nothing else: a request that is wrong stays wrong. Any code with a
-// negative pushback is final. After an attempt that advanced, attempts and waiting are counted
-// anew, and DEADLINE_EXCEEDED is repeated, too: a job of hours may lose its server more often than
-// one of seconds, and need more than one call.
+// RESOURCE_EXHAUSTED with a pushback, which says "full now" and does not count as an attempt;
+// DATA_LOSS, once. A pushback of zero says "elsewhere": the next attempt goes at once, but where it
+// meets another zero there is no elsewhere, and it waits as if there were no pushback. Nothing
+// else: a request that is wrong stays wrong. Any code with a negative pushback is final. After an
+// attempt that advanced, attempts and waiting are counted anew, and DEADLINE_EXCEEDED is repeated,
+// too: a job of hours may lose its server more often than one of seconds, and need more than one
+// call.
 class RetryState {
  public:
   // `uniform` gives numbers in [0, 1).
   RetryState(const RetryPolicy& policy, std::function<double()> uniform);
 
-  // How long to wait before the next attempt, exactly the pushback where there is one; nullopt: the
-  // failure is final.
+  // How long to wait before the next attempt; nullopt: the failure is final.
   std::optional<absl::Duration> Next(const AttemptFailure& failure);
 
   int attempts() const { return attempts_; }  // that failed so far
@@ -57,6 +58,7 @@ class RetryState {
   int attempts_ = 0;
   int counted_ = 0;  // failures without pushback
   bool data_lost_ = false;
+  bool sent_elsewhere_ = false;  // the last attempt was told so
 };
 
 }  // namespace quantd::client

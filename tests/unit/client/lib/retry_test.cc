@@ -69,6 +69,20 @@ TEST_F(RetryTest, AnAttemptThatAdvancedStartsTheCountAnew) {
   EXPECT_FALSE(retry.Next(advanced));
 }
 
+TEST_F(RetryTest, WhoeverIsSentElsewhereTwiceWaits) {
+  RetryPolicy policy;
+  policy.max_attempts = 3;
+  RetryState retry = Make(policy);
+  const AttemptFailure elsewhere = Pushed(absl::StatusCode::kUnavailable, absl::ZeroDuration());
+  EXPECT_EQ(retry.Next(elsewhere), absl::ZeroDuration());
+  EXPECT_EQ(retry.Next(elsewhere), absl::Seconds(1));
+  EXPECT_EQ(retry.Next(Pushed(absl::StatusCode::kResourceExhausted, absl::Seconds(3))),
+            absl::Seconds(3));
+  EXPECT_EQ(retry.Next(elsewhere), absl::ZeroDuration());
+  EXPECT_EQ(retry.Next(elsewhere), absl::Seconds(2));
+  EXPECT_EQ(retry.Next(elsewhere), std::nullopt);
+}
+
 TEST_F(RetryTest, WrongRequestsAreNeverRepeated) {
   for (absl::StatusCode code :
        {absl::StatusCode::kInvalidArgument, absl::StatusCode::kOutOfRange,
