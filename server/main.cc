@@ -10,8 +10,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
+#include "server/build_info.h"
 #include "server/cpu_model.h"
 #include "server/grpc_log.h"
+#include "server/health_query.h"
 #include "server/lifecycle/drain.h"
 #include "server/lifecycle/malloc_tuning.h"
 #include "server/lifecycle/memory_limit.h"
@@ -19,8 +21,10 @@
 #include "server/lifecycle/signals.h"
 #include "server/options.h"
 #include "server/server.h"
+#include "server/telemetry/event_tee.h"
 #include "server/telemetry/metrics.h"
 #include "server/telemetry/metrics_endpoint.h"
+#include "server/telemetry/status_board.h"
 #include "workers/core/clock.h"
 #include "workers/core/status_macros.h"
 #include "workers/engine/engine.h"
@@ -39,6 +43,7 @@ std::vector<std::string> MethodNames() {
 nlohmann::json StartFields(const ServerOptions& options, const QuantdServer& server,
                            uint64_t memory_limit, int metrics_port) {
   return {{"version", QUANTD_VERSION},
+          {"revision", kRevision},
           {"pid", getpid()},
           {"cpu", CpuModel()},
           {"blas", BlasDescription()},
@@ -46,6 +51,8 @@ nlohmann::json StartFields(const ServerOptions& options, const QuantdServer& ser
           {"ports", server.ports()},
           {"metrics_listen", options.metrics_listen},
           {"metrics_port", metrics_port},
+          {"health_listen", options.health_listen},
+          {"health_port", server.health_port()},
           {"tls", options.tls()},
           {"client_certificates", !options.tls_client_ca.empty()},
           {"insecure", options.insecure},
@@ -70,7 +77,8 @@ absl::Status WritePorts(const ServerOptions& options, const QuantdServer& server
   nlohmann::json ports = {{"pid", getpid()},
                           {"grpc", server.ports().empty() ? 0 : server.ports().front()},
                           {"grpc_ports", server.ports()},
-                          {"metrics", metrics_port}};
+                          {"metrics", metrics_port},
+                          {"health", server.health_port()}};
   return WriteFileAtomically(options.port_file, ports.dump() + "\n");
 }
 
@@ -87,21 +95,27 @@ void WarnAboutMemory(const ServerOptions& options, const QuantdServer& server,
 // Serves until a signal arrives and everything has ended. The status is why it could not start.
 absl::Status Serve(const ServerOptions& options, const std::shared_ptr<JsonLog>& log) {
   const uint64_t memory_limit = MemoryLimitBytes();
-  Metrics metrics({QUANTD_VERSION, BlasDescription(), CpuModel()}, MethodNames(), log);
+  const ServerFacts facts = {QUANTD_VERSION, BlasDescription(), CpuModel(), kRevision,
+                             memory_limit};
+  const SystemClock clock;
+  Metrics metrics(facts, MethodNames(), log);
+  StatusBoard board(facts, &clock);
+  EventTee events(&metrics, &board);
   std::unique_ptr<MetricsEndpoint> endpoint;
   if (options.metrics_listen != "off") {
-    QUANTD_ASSIGN_OR_RETURN(endpoint,
-                            StartMetricsEndpoint(options.metrics_listen, metrics.collectable()));
+    QUANTD_ASSIGN_OR_RETURN(
+        endpoint, StartMetricsEndpoint(options.metrics_listen, metrics.collectable(),
+                                       [&](const auto& path) { return board.Page(path); }));
   }
   const int metrics_port = endpoint == nullptr ? 0 : endpoint->port();
   QuantdServer::Config config;
   config.options = options;
   config.memory_limit = memory_limit;
-  config.events = &metrics;
+  config.events = &events;
   QUANTD_ASSIGN_OR_RETURN(const std::unique_ptr<QuantdServer> server,
                           QuantdServer::Start(std::move(config)));
-  metrics.OnPool(0, server->threads());
-  metrics.OnBudget(0, server->budget_bytes());
+  events.OnPool(0, server->threads());
+  events.OnBudget(0, server->budget_bytes());
   QUANTD_RETURN_IF_ERROR(WritePorts(options, *server, metrics_port));
   log->Write(LogLevel::kInfo, "start", StartFields(options, *server, memory_limit, metrics_port));
   WarnAboutMemory(options, *server, memory_limit, log.get());
@@ -117,7 +131,7 @@ absl::Status Serve(const ServerOptions& options, const std::shared_ptr<JsonLog>&
   steps.running_jobs = [&] { return static_cast<int>(server->running_jobs()); };
   steps.cancel_running = [&] { server->CancelRunning(); };
   steps.shutdown = [&](absl::Duration grace) { clean = server->Shutdown(grace); };
-  const DrainEnd end = Drain(steps, options.drain_time, SystemClock(), &signals);
+  const DrainEnd end = Drain(steps, options.drain_time, clock, &signals);
   log->Write(clean ? LogLevel::kInfo : LogLevel::kError, "stop",
              {{"end", DrainEndName(end)}, {"all_jobs_returned", clean}});
   if (!clean) {
@@ -136,10 +150,15 @@ int Main(int argc, char** argv) {
     std::fputs(line.text.c_str(), line.exit_code == 0 ? stdout : stderr);
     return line.exit_code;
   }
+  if (line.health) {
+    const absl::Status answer = AskHealth(*line.health);
+    if (!answer.ok()) std::fprintf(stderr, "quantd: %s\n", std::string(answer.message()).c_str());
+    return answer.ok() ? 0 : 1;
+  }
   absl::Status status = InitBlas();
   if (line.version) {
-    std::printf("quantd %s\n%s\n%s\n", QUANTD_VERSION, BlasDescription().c_str(),
-                CpuModel().c_str());
+    std::printf("quantd %s\nrevision %s\n%s\n%s\n", QUANTD_VERSION, kRevision,
+                BlasDescription().c_str(), CpuModel().c_str());
     return 0;
   }
   if (status.ok()) {

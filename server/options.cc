@@ -83,8 +83,13 @@ void AddTransportOptions(CLI::App* app, ServerOptions* o) {
   app->add_option("--tls-client-ca", o->tls_client_ca,
                   "PEM roots; clients must show a certificate signed by one of them")
       ->envname("QUANTD_TLS_CLIENT_CA");
-  app->add_option("--metrics-listen", o->metrics_listen, "HOST:PORT of GET /metrics, or \"off\"")
+  app->add_option("--metrics-listen", o->metrics_listen,
+                  "HOST:PORT of GET /metrics and the status page, or \"off\"")
       ->envname("QUANTD_METRICS_LISTEN")
+      ->capture_default_str();
+  app->add_option("--health-listen", o->health_listen,
+                  "HOST:PORT of the health service alone, in plain text, for probes; or \"off\"")
+      ->envname("QUANTD_HEALTH_LISTEN")
       ->capture_default_str();
   app->add_option("--max-streams", o->max_streams, "Calls at once per connection")
       ->check(CLI::Range(1, 100000))
@@ -141,6 +146,21 @@ void AddTimeOptions(CLI::App* app, Seconds* s) {
       "After SIGTERM, seconds that running jobs get");
   add("--max-connection-age", &s->connection_age, "QUANTD_MAX_CONNECTION_AGE",
       "Seconds after which clients are asked to reconnect; running calls finish");
+}
+
+CLI::App* AddHealth(CLI::App* app, HealthQuery* query, double* timeout) {
+  CLI::App* health = app->add_subcommand(
+      "health", "Ask a server whether it serves: exit code 0 if so, else 1 and the reason");
+  health->add_option("target", query->target, "HOST:PORT of its --health-listen")
+      ->capture_default_str();
+  health
+      ->add_option("--service", query->service,
+                   "What to ask for; \"liveness\" also serves while the server drains")
+      ->capture_default_str();
+  health->add_option("--timeout", *timeout, "Seconds to wait for the answer")
+      ->check(CLI::Range(0.001, 3600.0))
+      ->capture_default_str();
+  return health;
 }
 
 CommandLine Mistake(const std::string& message) {
@@ -200,6 +220,9 @@ absl::Status CheckOptions(const ServerOptions& options) {
   if (options.metrics_listen != "off") {
     QUANTD_RETURN_IF_ERROR(CheckAddress("--metrics-listen", options.metrics_listen));
   }
+  if (options.health_listen != "off") {
+    QUANTD_RETURN_IF_ERROR(CheckAddress("--health-listen", options.health_listen));
+  }
   return absl::OkStatus();
 }
 
@@ -209,6 +232,8 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
   Seconds seconds = {absl::ToDoubleSeconds(o.queue_timeout), absl::ToDoubleSeconds(o.max_job_time),
                      absl::ToDoubleSeconds(o.drain_time), absl::ToDoubleSeconds(o.connection_age)};
   std::string log_level(LogLevelName(o.log_level));
+  HealthQuery health;
+  double health_timeout = absl::ToDoubleSeconds(health.timeout);
   try {
     CLI::App app("quantd: a stateless gRPC service that quantizes the weights of neural networks",
                  "quantd");
@@ -220,12 +245,18 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
         ->capture_default_str();
     app.add_option("--port-file", o.port_file, "Write the bound ports here as JSON, atomically")
         ->envname("QUANTD_PORT_FILE");
+    const CLI::App* asks_health = AddHealth(&app, &health, &health_timeout);
     app.add_flag("--version", line.version, "Print the version, the BLAS and its kernel");
     try {
       app.parse(argc, argv);
     } catch (const CLI::Success&) {
       line.done = true;
       line.text = app.help();
+      return line;
+    }
+    if (asks_health->parsed()) {
+      health.timeout = absl::Seconds(health_timeout);
+      line.health = health;
       return line;
     }
   } catch (const CLI::Error& error) {

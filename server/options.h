@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/health_query.h"
 #include "server/telemetry/json_log.h"
 
 namespace quantd {
@@ -19,6 +21,7 @@ struct ServerOptions {
   std::string tls_key;
   std::string tls_client_ca;  // set: clients must show a certificate signed by it
   std::string metrics_listen = "127.0.0.1:9464";  // HOST:PORT, or "off"
+  std::string health_listen = "off";              // HOST:PORT, or "off"
 
   uint64_t budget_bytes = 0;     // what admitted jobs may use together; 0: see ResolveBudget
   uint64_t transport_bytes = 0;  // gRPC's own quota beside the budget; 0: see ResolveTransport
@@ -59,8 +62,9 @@ bool IsLoopback(const std::string& address);
 // What main does after reading its arguments.
 struct CommandLine {
   ServerOptions options;
-  bool version = false;  // print it and end
-  bool done = false;     // print `text` and end with `exit_code`: help, or a mistake (2)
+  bool version = false;               // print it and end
+  std::optional<HealthQuery> health;  // ask this and end
+  bool done = false;  // print `text` and end with `exit_code`: help, or a mistake (2)
   int exit_code = 0;
   std::string text;
 };

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "grpcpp/generic/async_generic_service.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/server.h"
 #include "proto/wire/frames.h"
@@ -25,6 +26,8 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(250);
 constexpr absl::Duration kWindDown = absl::Seconds(5);
+constexpr absl::Duration kCertificateLook = absl::Seconds(30);
+constexpr uint64_t kHealthTransportBytes = uint64_t{16} << 20;
 
 Admission::Options AdmissionOptions(const QuantdServer::Config& config, const Clock* clock) {
   Admission::Options options;
@@ -95,12 +98,18 @@ class Assembly final : public QuantdServer {
     for (size_t i = 0; i < ports_.size(); ++i) {
       if (config_.options.listen[i].rfind("unix", 0) == 0) ports_[i] = 0;
     }
-    ticker_ = std::make_unique<Ticker>(kTick, [this] { sessions_.Tick(); });
+    QUANTD_RETURN_IF_ERROR(ListenForHealth());
+    LookAtCertificate();
+    ticker_ = std::make_unique<Ticker>(kTick, [this] {
+      sessions_.Tick();
+      LookAtCertificate();
+    });
     SetServing(true);
     return absl::OkStatus();
   }
 
   const std::vector<int>& ports() const override { return ports_; }
+  int health_port() const override { return health_port_; }
   uint64_t budget_bytes() const override { return admission_.budget_bytes(); }
   int threads() const override { return width_; }
 
@@ -156,11 +165,45 @@ class Assembly final : public QuantdServer {
     return deps;
   }
 
+  // A server of its own: every port of a gRPC server serves all its services, and this one is open
+  // to whoever probes.
+  absl::Status ListenForHealth() {
+    const std::string& address = config_.options.health_listen;
+    if (address == "off") return absl::OkStatus();
+    ServerOptions options = config_.options;
+    options.transport_bytes = kHealthTransportBytes;
+    options.reflection = false;
+    grpc::ServerBuilder builder;
+    ApplyTransport(options, &builder);
+    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &health_port_);
+    // gRPC starts no server without a service: this one says UNIMPLEMENTED to all but health.
+    builder.RegisterCallbackGenericService(&nothing_else_);
+    health_server_ = builder.BuildAndStart();
+    if (health_server_ == nullptr || health_port_ == 0) {
+      return absl::UnavailableError(
+          absl::StrCat("cannot listen on ", address, " for health (address in use or not ours)"));
+    }
+    health_server_->GetHealthCheckService()->SetServingStatus(kLivenessName, true);
+    return absl::OkStatus();
+  }
+
   void SetServing(bool serving) {
-    if (server_ == nullptr) return;
-    grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
-    health->SetServingStatus("", serving);
-    health->SetServingStatus(kServiceName, serving);
+    for (const auto* server : {&server_, &health_server_}) {
+      if (*server == nullptr) continue;
+      grpc::HealthCheckServiceInterface* const health = (*server)->GetHealthCheckService();
+      health->SetServingStatus("", serving);
+      health->SetServingStatus(kServiceName, serving);
+    }
+  }
+
+  // A renewed certificate is noticed here as gRPC notices it: by reading the file again.
+  void LookAtCertificate() {
+    if (!config_.options.tls() || clock_.Now() < next_certificate_look_) return;
+    next_certificate_look_ = clock_.Now() + kCertificateLook;
+    const absl::StatusOr<absl::Time> end = CertificateEnd(config_.options.tls_cert);
+    if (!end.ok() || *end == certificate_end_) return;
+    certificate_end_ = *end;
+    config_.events->OnCertificate(*end);
   }
 
   // Destroyed from the last to the first: what runs goes before what it runs on.
@@ -174,6 +217,11 @@ class Assembly final : public QuantdServer {
   RpcService service_;
   std::vector<int> ports_;
   std::unique_ptr<grpc::Server> server_;
+  int health_port_ = 0;
+  grpc::CallbackGenericService nothing_else_;
+  std::unique_ptr<grpc::Server> health_server_;
+  absl::Time next_certificate_look_ = absl::InfinitePast();  // the ticker's, once it runs
+  absl::Time certificate_end_ = absl::InfinitePast();
   std::unique_ptr<Ticker> ticker_;
 };
 

@@ -34,6 +34,7 @@ class QuantdServer {
 
   // As listened on, in the order of options.listen; 0 for unix sockets.
   virtual const std::vector<int>& ports() const = 0;
+  virtual int health_port() const = 0;  // 0: off
   virtual uint64_t budget_bytes() const = 0;
   virtual int threads() const = 0;
   virtual std::shared_ptr<grpc::Channel> InProcessChannel() = 0;
@@ -48,7 +49,10 @@ class QuantdServer {
   virtual bool Shutdown(absl::Duration grace) = 0;
 };
 
-// What health checks ask for, beside "".
+// What health checks ask for, beside "": ready for jobs.
 inline constexpr char kServiceName[] = "quantd.v1.QuantizationService";
+// On the health port alone: the process answers. Serves while the server drains, too, so that
+// nobody restarts a process that finishes its jobs.
+inline constexpr char kLivenessName[] = "liveness";
 
 }  // namespace quantd

@@ -5,6 +5,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <ctime>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -60,6 +61,16 @@ absl::Status CheckFiles(const ServerOptions& options) {
 }
 
 }  // namespace
+
+absl::StatusOr<absl::Time> CertificateEnd(const std::string& path) {
+  QUANTD_ASSIGN_OR_RETURN(const auto certificate, ReadCertificate("--tls-cert", path));
+  std::tm end = {};
+  if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &end) != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--tls-cert: cannot read when the certificate in ", path, " ends"));
+  }
+  return absl::FromTM(end, absl::UTCTimeZone());
+}
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(
     const ServerOptions& options) {

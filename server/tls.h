@@ -2,8 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "grpcpp/security/server_credentials.h"
 #include "server/options.h"
 
@@ -15,5 +17,9 @@ namespace quantd {
 // together: gRPC itself would start and fail every handshake.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(
     const ServerOptions& options);
+
+// When the first certificate of the PEM file `path` ends. INVALID_ARGUMENT naming the file when it
+// holds none, or one whose end cannot be read.
+absl::StatusOr<absl::Time> CertificateEnd(const std::string& path);
 
 }  // namespace quantd

@@ -35,7 +35,12 @@ std::vector<std::shared_ptr<Session>> SessionRegistry::Snapshot() const {
 
 void SessionRegistry::Tick() {
   deps_.admission->Tick();
-  for (const std::shared_ptr<Session>& session : Snapshot()) session->Tick();
+  std::vector<LiveJob> live;
+  for (const std::shared_ptr<Session>& session : Snapshot()) {
+    session->Tick();
+    if (std::optional<LiveJob> job = session->Now()) live.push_back(*std::move(job));
+  }
+  deps_.events->OnLive(live);
 }
 
 int64_t SessionRegistry::live() const {
@@ -43,7 +48,10 @@ int64_t SessionRegistry::live() const {
   return static_cast<int64_t>(sessions_.size());
 }
 
-void SessionRegistry::BeginDrain() const { deps_.admission->Drain(); }
+void SessionRegistry::BeginDrain() const {
+  deps_.events->OnDrain();
+  deps_.admission->Drain();
+}
 
 void SessionRegistry::StopAll() {
   for (const std::shared_ptr<Session>& session : Snapshot()) {

@@ -27,7 +27,8 @@ class SessionRegistry {
   // back, whoever else lets go of it.
   std::shared_ptr<Session> Create(CallInfo info, SessionCallbacks callbacks);
 
-  // Timeouts and progress of the queue and of every session; call about every 250 ms.
+  // Timeouts and progress of the queue and of every session, and how they stand for the EventSink;
+  // call about every 250 ms.
   void Tick();
 
   // Sessions not yet closed.

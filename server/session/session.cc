@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
@@ -14,6 +15,24 @@ absl::string_view FrameName(const wire::RequestFrame& frame) {
   if (std::holds_alternative<wire::ChunkFrame>(frame)) return "a chunk";
   if (std::holds_alternative<wire::EndFrame>(frame)) return "End";
   return "a header";
+}
+
+// "a.weight", "a.weight + 2": what a reader of pages knows a job by.
+std::string WeightNames(const JobHeader& header) {
+  std::vector<absl::string_view> names;
+  if (const auto* dequantize = std::get_if<DequantizeJob>(&header)) {
+    for (const auto& weight : dequantize->weights) names.push_back(weight.name);
+  } else {
+    const auto& tensors = std::holds_alternative<QuantizeJob>(header)
+                              ? std::get<QuantizeJob>(header).tensors
+                              : std::get<MeasureJob>(header).tensors;
+    for (const TensorDecl& tensor : tensors) {
+      if (tensor.role == Role::kWeight) names.push_back(tensor.name);
+    }
+  }
+  if (names.empty()) return "";
+  return names.size() == 1 ? std::string(names[0])
+                           : absl::StrCat(names[0], " + ", names.size() - 1);
 }
 
 }  // namespace
@@ -208,6 +227,7 @@ absl::Status Session::Gone(absl::Time now) const {
 void Session::TakeHeader(JobHeader header, absl::Time now, Effects* fx) {
   std::tie(job_id_, layout_, priority_) = std::visit(
       [](const auto& job) { return std::tuple(job.id, job.layout, job.priority); }, header);
+  weight_names_ = WeightNames(header);
   if (const auto* quantize = std::get_if<QuantizeJob>(&header)) {
     rpc_ = "Quantize";
     method_ = quantize->spec.method;

@@ -39,6 +39,7 @@
 #include "server/session/result_frames.h"
 #include "server/session/state_outbox.h"
 #include "workers/core/cancel.h"
+#include "workers/core/live_job.h"
 #include "workers/core/progress.h"
 #include "workers/engine/engine.h"
 
@@ -86,6 +87,9 @@ class Session : public std::enable_shared_from_this<Session>,
 
   // Timeouts and progress; call about every 250 ms.
   void Tick();
+
+  // How the job stands; nothing before its header was understood and after its end.
+  std::optional<LiveJob> Now();
 
   // Ends the job with this status (UNAVAILABLE at the end of a drain).
   void Stop(absl::Status status, std::optional<int64_t> pushback_ms);
@@ -180,6 +184,7 @@ class Session : public std::enable_shared_from_this<Session>,
   absl::Status CheckTimeouts(absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MakeProgress(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   wire::ProgressFrame ProgressNow(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Duration Stalled(absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   double SecondsLeft(double fraction, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Carries out what a locked section decided, then speaks to the stream's owner.
@@ -212,6 +217,7 @@ class Session : public std::enable_shared_from_this<Session>,
   // Facts of the header, kept for the event.
   std::string job_id_ ABSL_GUARDED_BY(mutex_);
   std::string layout_ ABSL_GUARDED_BY(mutex_);
+  std::string weight_names_ ABSL_GUARDED_BY(mutex_);
   std::string method_ ABSL_GUARDED_BY(mutex_);
   std::string rpc_ ABSL_GUARDED_BY(mutex_) = "Quantize";
   Role result_role_ ABSL_GUARDED_BY(mutex_) = Role::kPacked;

@@ -52,12 +52,14 @@ JobEvent Session::MakeEvent() {
   event.rpc = rpc_;
   event.method = method_;
   event.layout = layout_;
+  event.weight_names = weight_names_;
   event.trace_parent = info_.trace_parent;
   event.peer = info_.peer;
   event.status = status_;
   event.bytes_in = bytes_in_;
   event.bytes_out = bytes_out_;
   event.predicted_peak_bytes = cost_.peak_bytes;
+  event.predicted_seconds = cost_.seconds;
   if (status_.ok()) {
     event.outcome = report_.outcome();
     event.weights = weight_elements_;

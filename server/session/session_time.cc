@@ -123,6 +123,60 @@ wire::ProgressFrame Session::ProgressNow(absl::Time now) {
   return frame;
 }
 
+std::optional<LiveJob> Session::Now() {
+  absl::MutexLock lock(&mutex_);
+  LiveJob job;
+  switch (state_) {
+    case SessionState::kHeader:
+    case SessionState::kAdmitting:
+    case SessionState::kEnded:
+      return std::nullopt;
+    case SessionState::kQueued:
+      job.stage = LiveStage::kQueued;
+      break;
+    case SessionState::kUploading:
+      job.stage = LiveStage::kUploading;
+      break;
+    case SessionState::kRunning:
+      job.stage = run_at_ ? LiveStage::kRunning : LiveStage::kWaiting;
+      break;
+    case SessionState::kSending:
+      job.stage = LiveStage::kSending;
+      break;
+  }
+  const absl::Time now = deps_->clock->Now();
+  job.job_id = job_id_;
+  job.rpc = rpc_;
+  job.method = method_;
+  job.layout = layout_;
+  job.weights = weight_names_;
+  job.peer = info_.peer;
+  job.age_seconds = absl::ToDoubleSeconds(now - header_at_);
+  job.stalled_seconds = absl::ToDoubleSeconds(Stalled(now));
+  job.predicted_peak_bytes = cost_.peak_bytes;
+  job.bytes_in = bytes_in_;
+  job.bytes_out = bytes_out_;
+  if (job.stage == LiveStage::kSending) {
+    job.phase = Phase::kSending;
+    return job;
+  }
+  const wire::ProgressFrame progress = ProgressNow(now);
+  job.phase = progress.phase;
+  job.fraction = progress.fraction;
+  job.eta_seconds = progress.eta_seconds;
+  job.backlog_seconds = job.stage == LiveStage::kRunning ? progress.eta_seconds : cost_.seconds;
+  return job;
+}
+
+// A stream waits for its client when an upload brings nothing although we read, and when a response
+// is not taken.
+absl::Duration Session::Stalled(absl::Time now) const {
+  if (writing_) return now - write_since_;
+  const bool hungry = state_ == SessionState::kUploading && grammar_ == Grammar::kChunks &&
+                      inbox_cost_ == 0 && !reads_paused_;
+  return hungry ? now - std::max(admitted_at_, last_chunk_at_) : absl::ZeroDuration();
+}
+
 // Of a job that solves: first the prediction, counted down, then more and more what the solver's
 // own pace says, which alone is believed after a fifth of the work and where the prediction has run
 // out.

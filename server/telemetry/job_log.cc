@@ -5,18 +5,14 @@
 #include "nlohmann/json.hpp"
 
 namespace quantd {
-namespace {
 
-// Why the job did not simply end well: the call's message, or the first weight's reason.
-std::string Reason(const JobEvent& event) {
+std::string JobReason(const JobEvent& event) {
   if (!event.status.ok()) return std::string(event.status.message());
   for (const TensorReport& tensor : event.report.tensors) {
     if (!tensor.reason.empty()) return tensor.name + ": " + tensor.reason;
   }
   return "";
 }
-
-}  // namespace
 
 const char* JobOutcomeName(const JobEvent& event) {
   switch (event.status.code()) {
@@ -45,9 +41,10 @@ nlohmann::json JobLogFields(const JobEvent& event) {
       {"rpc", event.rpc},
       {"method", event.method},
       {"layout", event.layout},
+      {"weight_names", event.weight_names},
       {"outcome", JobOutcomeName(event)},
       {"status", absl::StatusCodeToString(event.status.code())},
-      {"reason", Reason(event)},
+      {"reason", JobReason(event)},
       {"bytes_in", event.bytes_in},
       {"bytes_out", event.bytes_out},
       {"weights", event.weights},

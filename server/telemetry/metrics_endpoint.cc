@@ -10,10 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "CivetServer.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
-#include "prometheus/exposer.h"
+#include "prometheus/text_serializer.h"
 
 namespace quantd {
 namespace {
@@ -30,43 +31,97 @@ void Knock(int port) {
   close(fd);
 }
 
-class ExposerEndpoint : public MetricsEndpoint {
+// Pages carry their style and script with them and fetch from where they came from.
+constexpr char kHeaders[] =
+    "Cache-Control: no-store\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'\r\n";
+
+void Answer(mg_connection* connection, const char* status, const WebPage& page, bool with_body) {
+  const std::string head =
+      absl::StrCat("HTTP/1.1 ", status, "\r\nContent-Type: ", page.content_type,
+                   "\r\nContent-Length: ", page.body.size(), "\r\n", kHeaders, "\r\n");
+  mg_write(connection, head.data(), head.size());
+  if (with_body) mg_write(connection, page.body.data(), page.body.size());
+}
+
+class Handler : public CivetHandler {
  public:
-  ExposerEndpoint(const std::string& listen, std::shared_ptr<prometheus::Collectable> collectable)
-      : collectable_(std::move(collectable)),
-        exposer_(std::make_unique<prometheus::Exposer>(listen)) {
-    exposer_->RegisterCollectable(collectable_);
+  Handler(std::shared_ptr<prometheus::Collectable> collectable, WebPages pages)
+      : collectable_(std::move(collectable)), pages_(std::move(pages)) {}
+
+  bool handleGet(CivetServer*, mg_connection* connection) override {
+    return Serve(connection, true);
+  }
+  bool handleHead(CivetServer*, mg_connection* connection) override {
+    return Serve(connection, false);
   }
 
-  // Once it has been scraped, the exposer's accept loop looks at its stop flag only every 2 s or
-  // when a connection arrives: so bring it some.
-  ~ExposerEndpoint() override {
+ private:
+  bool Serve(mg_connection* connection, bool with_body) const {
+    const mg_request_info* request = mg_get_request_info(connection);
+    const std::string path = request->local_uri == nullptr ? "" : request->local_uri;
+    if (const std::optional<WebPage> page = PageAt(path)) {
+      Answer(connection, "200 OK", *page, with_body);
+    } else {
+      Answer(connection, "404 Not Found", {"text/plain; charset=utf-8", "not found\n"}, with_body);
+    }
+    return true;
+  }
+
+  std::optional<WebPage> PageAt(const std::string& path) const {
+    if (path == "/metrics") {
+      return WebPage{"text/plain; version=0.0.4; charset=utf-8",
+                     prometheus::TextSerializer().Serialize(collectable_->Collect())};
+    }
+    return pages_ ? pages_(path) : std::nullopt;
+  }
+
+  const std::shared_ptr<prometheus::Collectable> collectable_;
+  const WebPages pages_;
+};
+
+class CivetEndpoint : public MetricsEndpoint {
+ public:
+  CivetEndpoint(const std::string& listen, std::shared_ptr<prometheus::Collectable> collectable,
+                WebPages pages)
+      : handler_(std::move(collectable), std::move(pages)),
+        server_(std::make_unique<CivetServer>(std::vector<std::string>{
+            "listening_ports", listen, "num_threads", "2", "request_timeout_ms", "10000"})) {
+    server_->addHandler("**", handler_);
+  }
+
+  // Once it has answered, the accept loop looks at its stop flag only every 2 s or when a
+  // connection arrives: so bring it some.
+  ~CivetEndpoint() override {
     absl::Notification stopped;
     std::thread knocking([&stopped, port = port()] {
       while (!stopped.WaitForNotificationWithTimeout(absl::Milliseconds(20))) Knock(port);
     });
-    exposer_.reset();
+    server_.reset();
     stopped.Notify();
     knocking.join();
   }
 
   int port() const override {
-    const std::vector<int> ports = exposer_->GetListeningPorts();
+    const std::vector<int> ports = server_->getListeningPorts();
     return ports.empty() ? 0 : ports.front();
   }
 
  private:
-  std::shared_ptr<prometheus::Collectable> collectable_;
-  std::unique_ptr<prometheus::Exposer> exposer_;
+  Handler handler_;
+  std::unique_ptr<CivetServer> server_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MetricsEndpoint>> StartMetricsEndpoint(
-    const std::string& listen, std::shared_ptr<prometheus::Collectable> collectable) {
+    const std::string& listen, std::shared_ptr<prometheus::Collectable> collectable,
+    WebPages pages) {
   try {
     std::unique_ptr<MetricsEndpoint> endpoint =
-        std::make_unique<ExposerEndpoint>(listen, std::move(collectable));
+        std::make_unique<CivetEndpoint>(listen, std::move(collectable), std::move(pages));
     return endpoint;
   } catch (const std::exception& error) {
     return absl::UnavailableError(absl::StrCat("metrics cannot listen on ", listen,

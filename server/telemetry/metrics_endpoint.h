@@ -1,13 +1,23 @@
-// GET /metrics on a port of its own; every other path answers 404.
+// GET /metrics on a port of its own, and pages beside it; every other path answers 404.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "prometheus/collectable.h"
 
 namespace quantd {
+
+struct WebPage {
+  std::string content_type;
+  std::string body;
+};
+
+// The page at a path ("/", "/status.json"), or nothing. Called from any thread, several at once.
+using WebPages = std::function<std::optional<WebPage>(const std::string& path)>;
 
 class MetricsEndpoint {
  public:
@@ -16,8 +26,10 @@ class MetricsEndpoint {
 };
 
 // `listen` is HOST:PORT; port 0 takes a free one. UNAVAILABLE, naming the address, when it cannot
-// be bound. The endpoint shares ownership of `collectable`.
+// be bound. The endpoint shares ownership of `collectable`; `pages` may be empty. Answers GET and
+// HEAD; browsers are told to load nothing from elsewhere.
 absl::StatusOr<std::unique_ptr<MetricsEndpoint>> StartMetricsEndpoint(
-    const std::string& listen, std::shared_ptr<prometheus::Collectable> collectable);
+    const std::string& listen, std::shared_ptr<prometheus::Collectable> collectable,
+    WebPages pages = nullptr);
 
 }  // namespace quantd

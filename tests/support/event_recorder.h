@@ -39,9 +39,25 @@ class EventRecorder : public EventSink {
     threads_ = threads;
   }
 
+  void OnLive(const std::vector<LiveJob>& jobs) override {
+    absl::MutexLock lock(&mutex_);
+    live_ = jobs;
+  }
+  void OnDrain() override {
+    absl::MutexLock lock(&mutex_);
+    draining_ = true;
+  }
+  void OnCertificate(absl::Time not_after) override {
+    absl::MutexLock lock(&mutex_);
+    certificates_.push_back(not_after);
+  }
+
   std::vector<Reject> rejects() const { return Read(rejects_); }
   std::vector<JobEvent> jobs() const { return Read(jobs_); }
   std::vector<int> busy() const { return Read(busy_); }
+  std::vector<LiveJob> live() const { return Read(live_); }
+  bool draining() const { return Read(draining_); }
+  std::vector<absl::Time> certificates() const { return Read(certificates_); }
   int threads() const { return Read(threads_); }
   int64_t waiting_jobs() const { return Read(waiting_jobs_); }
   uint64_t waiting_bytes() const { return Read(waiting_bytes_); }
@@ -59,6 +75,9 @@ class EventRecorder : public EventSink {
   std::vector<Reject> rejects_;
   std::vector<JobEvent> jobs_;
   std::vector<int> busy_;
+  std::vector<LiveJob> live_;
+  bool draining_ = false;
+  std::vector<absl::Time> certificates_;
   int threads_ = 0;
   int64_t waiting_jobs_ = 0;
   uint64_t waiting_bytes_ = 0;

@@ -91,12 +91,12 @@ def server_page(bin_dir):
 
 def metrics_page(_):
     with open(METRIC_TABLE, encoding="utf-8") as file:
-        rows = re.findall(r'=\s*\{\s*"(\w+)",((?:\s*"[^"]*")+)\}', file.read())
-    page = ("# Metrics\n\n" + NOTE + "`GET /metrics` on `--metrics-listen`. Names ending in `_total` are counters; a change "
-            "of a name is a breaking change.\n\n| name | meaning |\n|---|---|\n")
-    for name, text in rows:
+        rows = re.findall(r'=\s*\{\s*"(\w+)",\s*"(\w+)",\s*"([\w,]*)",((?:\s*"[^"]*")+)\}', file.read())
+    page = ("# Metrics\n\n" + NOTE + "`GET /metrics` on `--metrics-listen`. A change of a name is a breaking change. Labels have "
+            "closed sets of values; clients cannot add any.\n\n| name | type | labels | meaning |\n|---|---|---|---|\n")
+    for name, kind, labels, text in rows:
         meaning = "".join(re.findall(r'"([^"]*)"', text))
-        page += f"| `{name}` | {meaning} |\n"
+        page += f"| `{name}` | {kind} | {labels.replace(',', ', ')} | {meaning} |\n"
     return page
 
 

@@ -40,6 +40,36 @@ TEST(OptionsTest, DefaultsAreLoopbackOnly) {
   EXPECT_FALSE(line.options.reflection);
 }
 
+TEST(OptionsTest, HealthIsASubcommandOfItsOwn) {
+  EXPECT_FALSE(Parse({}).health.has_value());
+  const CommandLine plain = Parse({"health"});
+  ASSERT_TRUE(plain.health.has_value()) << plain.text;
+  EXPECT_FALSE(plain.done);
+  EXPECT_EQ(plain.health->target, "127.0.0.1:50052");
+  EXPECT_EQ(plain.health->service, "quantd.v1.QuantizationService");
+  EXPECT_EQ(plain.health->timeout, absl::Seconds(2));
+  const CommandLine full =
+      Parse({"health", "10.0.0.7:1", "--service", "liveness", "--timeout", "0.5"});
+  ASSERT_TRUE(full.health.has_value()) << full.text;
+  EXPECT_EQ(full.health->target, "10.0.0.7:1");
+  EXPECT_EQ(full.health->service, "liveness");
+  EXPECT_EQ(full.health->timeout, absl::Milliseconds(500));
+  EXPECT_EQ(Parse({"health", "--timeout", "never"}).exit_code, 2);
+}
+
+TEST(OptionsTest, HealthOfAContainerAsksWhateverTheServerIsToldToServe) {
+  const ScopedEnv listen("QUANTD_LISTEN", "0.0.0.0:50051");  // refused without TLS or --insecure
+  EXPECT_TRUE(Parse({"health"}).health.has_value());
+}
+
+TEST(OptionsTest, TheHealthPortIsOffOrAnAddress) {
+  EXPECT_EQ(Parse({}).options.health_listen, "off");
+  EXPECT_EQ(Parse({"--health-listen", "0.0.0.0:50052"}).options.health_listen, "0.0.0.0:50052");
+  const CommandLine bad = Parse({"--health-listen", "nowhere"});
+  EXPECT_EQ(bad.exit_code, 2);
+  EXPECT_THAT(bad.text, HasSubstr("--health-listen: \"nowhere\""));
+}
+
 TEST(OptionsTest, ReadsEveryKindOfValue) {
   const CommandLine line =
       Parse({"--listen", "localhost:0", "--listen", "unix:/tmp/q", "--budget", "2GiB", "--threads",

@@ -1,12 +1,15 @@
 #include "server/session/registry.h"
 
+#include <algorithm>
 #include <thread>
+#include <vector>
 
 #include "tests/unit/server/session/session_fixture.h"
 
 namespace quantd {
 namespace {
 
+using ::quantd::testing::Chunk;
 using ::quantd::testing::HeaderFrame;
 using ::testing::IsEmpty;
 
@@ -28,6 +31,69 @@ TEST_F(RegistryTest, TickReachesEverySession) {
   registry_->Tick();
   EXPECT_EQ(a->finished().size(), 1u);
   EXPECT_EQ(b->finished().size(), 1u);
+}
+
+TEST_F(RegistryTest, TickTellsHowEveryJobStands) {
+  auto running = Open();
+  QuantizeJob header = HeaderFrame("first");
+  for (const char* name : {"q.weight", "h", "k.weight"}) {
+    header.tensors.push_back({name, *name == 'h' ? Role::kHessian : Role::kWeight});
+  }
+  running->session()->OnFrame(header);
+  running->session()->OnFrame(Chunk(0, kInput));
+  running->session()->OnFrame(wire::EndFrame{});
+  RunIngest();
+  auto headless = Open();
+  auto queued = Open();
+  queued->session()->OnFrame(HeaderFrame("second"));
+  RunIngest();
+  clock_.Advance(absl::Seconds(3));
+  registry_->Tick();
+  std::vector<LiveJob> live = events_.live();
+  ASSERT_EQ(live.size(), 2u) << "who has sent no header has no job";
+  std::sort(live.begin(), live.end(),
+            [](const auto& a, const auto& b) { return a.job_id < b.job_id; });
+  EXPECT_EQ(live[0].job_id, "first");
+  EXPECT_EQ(live[0].stage, LiveStage::kWaiting) << "no worker has taken it";
+  EXPECT_EQ(live[0].weights, "q.weight + 1");
+  EXPECT_EQ(live[0].backlog_seconds, plan_->cost.seconds);
+  EXPECT_EQ(live[0].bytes_in, kInput);
+  EXPECT_EQ(live[0].age_seconds, 3);
+  EXPECT_EQ(live[0].predicted_peak_bytes, kPeak);
+  EXPECT_EQ(live[1].stage, LiveStage::kQueued);
+  EXPECT_EQ(live[1].backlog_seconds, plan_->cost.seconds);
+  EXPECT_EQ(live[1].stalled_seconds, 0) << "it waits for us";
+  RunAll();
+  registry_->Tick();
+  ASSERT_EQ(events_.live().size(), 1u) << "the first one has ended, the second one has memory";
+  EXPECT_EQ(events_.live()[0].job_id, "second");
+  EXPECT_EQ(events_.live()[0].stage, LiveStage::kUploading);
+}
+
+TEST_F(RegistryTest, AStreamStallsWhileItsClientNeitherSendsNorReads) {
+  auto silent = OpenIn(SessionState::kUploading);
+  clock_.Advance(absl::Seconds(4));
+  registry_->Tick();
+  EXPECT_EQ(events_.live().at(0).stalled_seconds, 4);
+  silent->session()->OnFrame(Chunk(0, kInput / 2));
+  RunIngest();
+  registry_->Tick();
+  EXPECT_EQ(events_.live().at(0).stalled_seconds, 0);
+  silent->session()->OnCancel();
+
+  auto deaf = OpenIn(SessionState::kSending);
+  ASSERT_TRUE(deaf->Take());
+  clock_.Advance(absl::Seconds(6));
+  registry_->Tick();
+  EXPECT_EQ(events_.live().at(0).stage, LiveStage::kSending);
+  EXPECT_EQ(events_.live().at(0).stalled_seconds, 6);
+  EXPECT_EQ(events_.live().at(0).backlog_seconds, 0);
+}
+
+TEST_F(RegistryTest, DrainIsTold) {
+  EXPECT_FALSE(events_.draining());
+  registry_->BeginDrain();
+  EXPECT_TRUE(events_.draining());
 }
 
 TEST_F(RegistryTest, DrainFailsWhatWaitsAndLetsWhatRunsFinish) {

@@ -18,7 +18,7 @@ namespace {
 using testing::HasSubstr;
 using testing::StartsWith;
 
-std::string Get(int port, const std::string& path) {
+std::string Ask(int port, const std::string& method, const std::string& path) {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address = {};
   address.sin_family = AF_INET;
@@ -26,8 +26,8 @@ std::string Get(int port, const std::string& path) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   std::string answer;
   if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
-    const std::string request =
-        absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    const std::string request = absl::StrCat(
+        method, " ", path, " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     if (write(fd, request.data(), request.size()) == static_cast<ssize_t>(request.size())) {
       char buffer[4096];
       for (ssize_t n; (n = read(fd, buffer, sizeof(buffer))) > 0;) answer.append(buffer, n);
@@ -35,6 +35,32 @@ std::string Get(int port, const std::string& path) {
   }
   close(fd);
   return answer;
+}
+
+std::string Get(int port, const std::string& path) { return Ask(port, "GET", path); }
+
+TEST(MetricsEndpointTest, ServesPagesBesideMetrics) {
+  Metrics metrics({"1", "b", "c"}, {"rtn"}, nullptr);
+  const auto endpoint = StartMetricsEndpoint(
+      "127.0.0.1:0", metrics.collectable(), [](const std::string& path) -> std::optional<WebPage> {
+        if (path != "/") return std::nullopt;
+        return WebPage{"text/html; charset=utf-8", "<p>hello</p>"};
+      });
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  const int port = (*endpoint)->port();
+  const std::string page = Get(port, "/");
+  EXPECT_THAT(page, StartsWith("HTTP/1.1 200 OK"));
+  EXPECT_THAT(page, HasSubstr("Content-Type: text/html; charset=utf-8\r\n"));
+  EXPECT_THAT(page, HasSubstr("Content-Length: 12\r\n"));
+  EXPECT_THAT(page, HasSubstr("default-src 'none'"));
+  EXPECT_THAT(page, testing::EndsWith("\r\n\r\n<p>hello</p>"));
+  EXPECT_THAT(Get(port, "/?x=1"), StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(Get(port, "/metrics"), HasSubstr("quantd_build_info"));
+  EXPECT_THAT(Get(port, "/other"), StartsWith("HTTP/1.1 404"));
+  const std::string head = Ask(port, "HEAD", "/");
+  EXPECT_THAT(head, StartsWith("HTTP/1.1 200 OK"));
+  EXPECT_THAT(head, testing::Not(HasSubstr("hello")));
+  EXPECT_THAT(Ask(port, "POST", "/metrics"), testing::Not(HasSubstr("quantd_build_info")));
 }
 
 TEST(MetricsEndpointTest, ServesMetricsAndNothingElse) {

@@ -17,7 +17,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-const BuildInfo kBuild = {"1.2.3", "OpenBLAS 0.3.21 Haswell", "A CPU"};
+const ServerFacts kBuild = {"1.2.3", "OpenBLAS 0.3.21 Haswell", "A CPU", "abc123", 1 << 30};
 
 std::string Scrape(const Metrics& metrics) {
   return prometheus::TextSerializer().Serialize(metrics.collectable()->Collect());
@@ -36,10 +36,12 @@ JobEvent GoodJob() {
   event.bytes_out = 640;
   event.weights = 1024;
   event.predicted_peak_bytes = 10000;
+  event.predicted_seconds = 1.5;
   event.report.seconds.queue = 0.5;
   event.report.seconds.solve = 2.0;
   TensorReport tensor;
   tensor.outcome = Outcome::kOk;
+  tensor.code_bits_per_weight = 2.25;
   tensor.error.sqnr_db = 21;
   tensor.error.output_relative_error = 0.004;
   event.report.tensors.push_back(tensor);
@@ -56,6 +58,17 @@ TEST(MetricsTest, AFreshServerShowsZerosForEveryKnownSeries) {
     EXPECT_THAT(text, HasSubstr("quantd_rejects_total{reason=\"" + std::string(reason) + "\"} 0"));
   }
   EXPECT_THAT(text, HasSubstr("quantd_build_info{"));
+  EXPECT_THAT(text, HasSubstr("revision=\"abc123\""));
+  EXPECT_THAT(text, HasSubstr("quantd_memory_limit_bytes 1073741824"));
+  EXPECT_THAT(text, HasSubstr("quantd_draining 0"));
+  EXPECT_THAT(text, HasSubstr("quantd_live_jobs{stage=\"sending\"} 0"));
+  EXPECT_THAT(text, HasSubstr("quantd_backlog_seconds{stage=\"waiting\"} 0"));
+  for (const char* labels :
+       {"outcome=\"ok\",reason=\"none\"", "outcome=\"degraded\",reason=\"damping\"",
+        "outcome=\"rejected\",reason=\"not_finite\""}) {
+    EXPECT_THAT(text, HasSubstr(std::string("quantd_weight_outcomes_total{") + labels + "} 0"));
+  }
+  EXPECT_THAT(text, Not(HasSubstr("quantd_tls_certificate")));
   EXPECT_THAT(text, HasSubstr("blas=\"OpenBLAS 0.3.21 Haswell\""));
   EXPECT_THAT(text, HasSubstr("quantd_queue_wait_seconds_count 0"));
 }
@@ -66,13 +79,16 @@ TEST(MetricsTest, AFinishedJobCountsOnceWithItsFigures) {
   const std::string text = Scrape(metrics);
   EXPECT_THAT(text, HasSubstr("quantd_jobs_total{method=\"gptq\",outcome=\"ok\"} 1"));
   EXPECT_THAT(text, HasSubstr("quantd_jobs_total{method=\"rtn\",outcome=\"ok\"} 0"));
-  EXPECT_THAT(text, HasSubstr("quantd_bytes_received_total 4096"));
-  EXPECT_THAT(text, HasSubstr("quantd_bytes_sent_total 640"));
+  EXPECT_THAT(text, HasSubstr("quantd_bytes_received_total{method=\"gptq\"} 4096"));
+  EXPECT_THAT(text, HasSubstr("quantd_bytes_sent_total{method=\"gptq\"} 640"));
   EXPECT_THAT(text, HasSubstr("quantd_weights_quantized_total{method=\"gptq\"} 1024"));
   EXPECT_THAT(text, HasSubstr("quantd_queue_wait_seconds_sum 0.5"));
   EXPECT_THAT(text, HasSubstr("quantd_stage_seconds_sum{stage=\"solve\"} 2"));
-  EXPECT_THAT(text, HasSubstr("quantd_sqnr_db_sum{method=\"gptq\"} 21"));
-  EXPECT_THAT(text, HasSubstr("quantd_output_relative_error_count{method=\"gptq\"} 1"));
+  EXPECT_THAT(text, HasSubstr("quantd_predicted_work_seconds_total{method=\"gptq\"} 1.5"));
+  EXPECT_THAT(text, HasSubstr("quantd_work_seconds_total{method=\"gptq\"} 2"));
+  EXPECT_THAT(text, HasSubstr("quantd_weight_outcomes_total{outcome=\"ok\",reason=\"none\"} 1"));
+  EXPECT_THAT(text, HasSubstr("quantd_sqnr_db_sum{bits=\"3\",method=\"gptq\"} 21"));
+  EXPECT_THAT(text, HasSubstr("quantd_output_relative_error_count{bits=\"3\",method=\"gptq\"} 1"));
 }
 
 TEST(MetricsTest, FailuresAddNoWeightsAndNoErrors) {
@@ -86,8 +102,8 @@ TEST(MetricsTest, FailuresAddNoWeightsAndNoErrors) {
   EXPECT_THAT(text, HasSubstr("quantd_jobs_total{method=\"gptq\",outcome=\"failed\"} 1"));
   EXPECT_THAT(text, HasSubstr("quantd_jobs_total{method=\"gptq\",outcome=\"cancelled\"} 1"));
   EXPECT_THAT(text, HasSubstr("quantd_weights_quantized_total{method=\"gptq\"} 0"));
-  EXPECT_THAT(text, HasSubstr("quantd_sqnr_db_count{method=\"gptq\"} 0"));
-  EXPECT_THAT(text, HasSubstr("quantd_bytes_received_total 8192"));
+  EXPECT_THAT(text, Not(HasSubstr("quantd_sqnr_db_count")));
+  EXPECT_THAT(text, HasSubstr("quantd_bytes_received_total{method=\"gptq\"} 8192"));
 }
 
 TEST(MetricsTest, ClientsCannotMakeSeriesGrow) {
@@ -102,7 +118,7 @@ TEST(MetricsTest, ClientsCannotMakeSeriesGrow) {
   const std::string text = Scrape(metrics);
   EXPECT_THAT(text, Not(HasSubstr("made-up")));
   EXPECT_THAT(text, HasSubstr("quantd_jobs_total{method=\"unknown\",outcome=\"ok\"} 50"));
-  EXPECT_LT(text.size(), before + 2000);
+  EXPECT_LT(text.size(), before + 4000) << "the histograms of (unknown, 3 bits) and no more";
 }
 
 TEST(MetricsTest, GaugesFollowTheLastEvent) {
@@ -120,6 +136,80 @@ TEST(MetricsTest, GaugesFollowTheLastEvent) {
   EXPECT_THAT(text, HasSubstr("quantd_pool_busy_threads 1"));
   EXPECT_THAT(text, HasSubstr("quantd_pool_threads 2"));
   EXPECT_THAT(text, HasSubstr("quantd_rejects_total{reason=\"queue_jobs\"} 1"));
+}
+
+TEST(MetricsTest, WeightsCountByOutcomeAndKindOfReason) {
+  Metrics metrics(kBuild, {"gptq"}, nullptr);
+  JobEvent event = GoodJob();
+  const TensorReport good = event.report.tensors[0];
+  const auto add = [&](Outcome outcome, OutcomeCause cause) {
+    event.report.tensors.push_back(good);
+    event.report.tensors.back().outcome = outcome;
+    event.report.tensors.back().cause = cause;
+  };
+  add(Outcome::kDegraded, OutcomeCause::kDamping);
+  add(Outcome::kDegraded, OutcomeCause::kDamping);
+  add(Outcome::kRejected, OutcomeCause::kNotFinite);
+  add(Outcome::kDegraded, OutcomeCause::kScaleRange);  // not a reason to degrade
+  metrics.OnJobDone(event);
+  const std::string text = Scrape(metrics);
+  const auto count = [&](const std::string& labels, int n) {
+    EXPECT_THAT(text,
+                HasSubstr("quantd_weight_outcomes_total{" + labels + "} " + std::to_string(n)));
+  };
+  count("outcome=\"ok\",reason=\"none\"", 1);
+  count("outcome=\"degraded\",reason=\"damping\"", 2);
+  count("outcome=\"degraded\",reason=\"other\"", 1);
+  count("outcome=\"rejected\",reason=\"not_finite\"", 1);
+  EXPECT_THAT(text, HasSubstr("quantd_sqnr_db_count{bits=\"3\",method=\"gptq\"} 4"))
+      << "what is rejected has no error";
+}
+
+TEST(MetricsTest, BitsBeyondEightAreOther) {
+  Metrics metrics(kBuild, {"gptq"}, nullptr);
+  for (const double bits : {0.0, 4.0, 8.5, 1e300}) {
+    JobEvent event = GoodJob();
+    event.report.tensors[0].code_bits_per_weight = bits;
+    metrics.OnJobDone(event);
+  }
+  const std::string text = Scrape(metrics);
+  EXPECT_THAT(text, HasSubstr("quantd_sqnr_db_count{bits=\"other\",method=\"gptq\"} 3"));
+  EXPECT_THAT(text, HasSubstr("quantd_sqnr_db_count{bits=\"4\",method=\"gptq\"} 1"));
+}
+
+TEST(MetricsTest, LiveJobsAddUpByStage) {
+  Metrics metrics(kBuild, {}, nullptr);
+  std::vector<LiveJob> jobs(4);
+  jobs[0].stage = jobs[1].stage = LiveStage::kWaiting;
+  jobs[0].backlog_seconds = 10;
+  jobs[1].backlog_seconds = 20.5;
+  jobs[2].stage = LiveStage::kUploading;
+  jobs[2].backlog_seconds = 5;
+  jobs[2].stalled_seconds = 3;
+  jobs[3].stage = LiveStage::kSending;
+  jobs[3].stalled_seconds = 7;
+  metrics.OnLive(jobs);
+  std::string text = Scrape(metrics);
+  EXPECT_THAT(text, HasSubstr("quantd_live_jobs{stage=\"waiting\"} 2"));
+  EXPECT_THAT(text, HasSubstr("quantd_live_jobs{stage=\"sending\"} 1"));
+  EXPECT_THAT(text, HasSubstr("quantd_backlog_seconds{stage=\"waiting\"} 30.5"));
+  EXPECT_THAT(text, HasSubstr("quantd_backlog_seconds{stage=\"uploading\"} 5"));
+  EXPECT_THAT(text, Not(HasSubstr("quantd_backlog_seconds{stage=\"sending\"}")));
+  EXPECT_THAT(text, HasSubstr("quantd_oldest_stalled_stream_seconds 7"));
+  metrics.OnLive({});
+  text = Scrape(metrics);
+  EXPECT_THAT(text, HasSubstr("quantd_live_jobs{stage=\"waiting\"} 0"));
+  EXPECT_THAT(text, HasSubstr("quantd_oldest_stalled_stream_seconds 0"));
+}
+
+TEST(MetricsTest, DrainAndCertificateAreTold) {
+  Metrics metrics(kBuild, {}, nullptr);
+  metrics.OnDrain();
+  metrics.OnCertificate(absl::FromUnixSeconds(1500));
+  metrics.OnCertificate(absl::FromUnixSeconds(2500));
+  const std::string text = Scrape(metrics);
+  EXPECT_THAT(text, HasSubstr("quantd_draining 1"));
+  EXPECT_THAT(text, HasSubstr("quantd_tls_certificate_expiry_timestamp_seconds 2500"));
 }
 
 TEST(MetricsTest, ResidentMemoryIsThatOfThisProcess) {
