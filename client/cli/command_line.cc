@@ -154,6 +154,15 @@ void AddQuantize(CLI::App* app, QuantizeFlags* flags) {
   app->add_flag("--dry-run", flags->dry_run, "Show what would be done, and what it would cost");
   app->add_option("--report", flags->report, "Write all figures and times to this JSON file");
   app->add_option("--html", flags->html, "Write a page with charts of errors, outcomes and times");
+  CLI::Option* listen =
+      app->add_option("--metrics-listen", flags->metrics_listen,
+                      "HOST:PORT of GET /metrics: how far the run is, and its worst layers, for "
+                      "Prometheus; port 0 takes a free one");
+  app->add_option("--metrics-linger", flags->metrics_linger_seconds,
+                  "Seconds to go on serving metrics after the run, for the last scrape; default 0, "
+                  "Ctrl-C ends them")
+      ->check(CLI::Range(0, 86'400))
+      ->needs(listen);
   AddConnection(app, &flags->connection);
 }
 

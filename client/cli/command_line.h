@@ -36,7 +36,9 @@ struct QuantizeFlags {
   bool dry_run = false;
   bool verbose = false;
   std::string report;
-  std::string html;  // empty: no page
+  std::string html;            // empty: no page
+  std::string metrics_listen;  // HOST:PORT; empty: no metrics
+  int metrics_linger_seconds = 0;
   uint64_t max_shard_bytes = 5'000'000'000;
   ConnectionFlags connection;
 };

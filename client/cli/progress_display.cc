@@ -31,7 +31,12 @@ std::string ProgressDisplay::Line() const {
   return LineLocked(now_());
 }
 
-std::string ProgressDisplay::LineLocked(absl::Time now) const {
+std::optional<double> ProgressDisplay::EtaSeconds() const {
+  absl::MutexLock lock(&mutex_);
+  return PaceLocked(now_()).eta;
+}
+
+ProgressDisplay::Pace ProgressDisplay::PaceLocked(absl::Time now) const {
   const double seconds = std::max(1e-3, absl::ToDoubleSeconds(now - start_));
   double solved = static_cast<double>(bytes_);
   double paced = solved;  // in this run
@@ -41,7 +46,15 @@ std::string ProgressDisplay::LineLocked(absl::Time now) const {
     paced += solve.bytes * std::max(0.0, solve.last.fraction - solve.from);
     eta = std::max(eta, solve.last.eta_seconds);
   }
-  const double share = total_bytes_ == 0 ? 1.0 : std::min(1.0, solved / total_bytes_);
+  if (paced > 0) eta = std::max(eta, seconds * (total_bytes_ - solved) / paced);
+  Pace pace = {solved, paced / seconds, std::nullopt};
+  if (eta > 0 && bytes_ < total_bytes_) pace.eta = eta;
+  return pace;
+}
+
+std::string ProgressDisplay::LineLocked(absl::Time now) const {
+  const Pace pace = PaceLocked(now);
+  const double share = total_bytes_ == 0 ? 1.0 : std::min(1.0, pace.solved / total_bytes_);
   std::string line;
   if (terminal_) {
     const int filled = static_cast<int>(share * kBarWidth);
@@ -49,9 +62,8 @@ std::string ProgressDisplay::LineLocked(absl::Time now) const {
                     "] ");
   }
   absl::StrAppend(&line, tensors_, "/", total_tensors_, " tensors",
-                  absl::StrFormat("  %.3f GB/s", paced / seconds / 1e9));
-  if (paced > 0) eta = std::max(eta, seconds * (total_bytes_ - solved) / paced);
-  if (eta > 0 && bytes_ < total_bytes_) absl::StrAppend(&line, "  ETA ", HumanSeconds(eta));
+                  absl::StrFormat("  %.3f GB/s", pace.per_second / 1e9));
+  if (pace.eta) absl::StrAppend(&line, "  ETA ", HumanSeconds(*pace.eta));
   for (const auto& [job, solve] : solves_) {
     if (!solve.last.round) continue;
     absl::StrAppend(&line, "  round ", solve.last.round->round,

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -14,7 +15,9 @@
 #include "absl/time/clock.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/job_runs.h"
+#include "client/cli/layer_table.h"
 #include "client/cli/quantize_plan.h"
+#include "client/cli/run_watch.h"
 #include "client/cli/spec_text.h"
 #include "client/cli/state_keeper.h"
 #include "client/cli/text_table.h"
@@ -27,6 +30,8 @@ namespace quantd::cli {
 namespace {
 
 namespace fs = std::filesystem;
+
+using client::RunListener;
 
 // The part of a group that is still to do; a tied group is asked for as a whole, because the others
 // have a say in its scales.
@@ -62,6 +67,7 @@ class QuantizeRun {
   QuantizeRun(const QuantizeFlags& flags, Environment* env) : flags_(flags), env_(env) {}
 
   int Run();
+  void Linger() const { watch_.Linger(); }
 
  private:
   absl::Status Prepare();
@@ -70,6 +76,8 @@ class QuantizeRun {
   client::Attempt Call(int index, const std::string& job_id, const StoredState* state,
                        client::JobClient* client);
   absl::Status Take(int index, client::JobAnswer answer);
+  absl::StatusOr<LayerRecord> Written(int module) const;
+  absl::Status TellEarlierLayers() const;
   absl::Status Collect();
   absl::Status WriteFolderReport() const;
   absl::Status WriteRunReport() const;  // --report and --html
@@ -88,10 +96,10 @@ class QuantizeRun {
   RunEstimate estimate_;
   std::unique_ptr<OutputWriter> writer_;
   std::vector<PendingGroup> groups_;
-  std::unique_ptr<ProgressDisplay> display_;
-  std::unique_ptr<StateKeeper> states_;
   const std::string run_id_ = NewRunId();
   const absl::Time start_ = absl::Now();
+  RunWatch watch_{flags_, start_, env_};
+  std::unique_ptr<StateKeeper> states_;
   std::map<int, LayerRecord> rejected_;  // by module
   std::vector<LayerRecord> records_;     // one per module at the end
 };
@@ -166,12 +174,13 @@ absl::Status QuantizeRun::Work() {
     bytes += SourceBytes(group.modules);
     tensors += static_cast<int>(group.modules.size() - group.done.size());
   }
-  display_ = std::make_unique<ProgressDisplay>(env_->err, env_->terminal, tensors, bytes,
-                                               [] { return absl::Now(); });
-  states_ = std::make_unique<StateKeeper>(flags_.out_dir, display_.get());
+  uint64_t weights = 0;
+  for (const PlannedModule& module : plan_->output->modules()) weights += module.rows * module.cols;
+  watch_.Begin({tensors, bytes, total(), weights});
+  QUANTD_RETURN_IF_ERROR(TellEarlierLayers());
+  states_ = std::make_unique<StateKeeper>(flags_.out_dir, watch_.display());
   if (tensors < total()) {
-    display_->Say(
-        absl::StrCat("resuming: ", total() - tensors, " of ", total(), " layers are done"));
+    watch_.Say(absl::StrCat("resuming: ", total() - tensors, " of ", total(), " layers are done"));
   }
   client::Submitter submitter(connection_.get(), SubmitOptionsFrom(flags_.connection), env_->stop);
   absl::Status status = submitter.Run(
@@ -180,8 +189,13 @@ absl::Status QuantizeRun::Work() {
         return Try(index, attempt, client);
       },
       [this](int index, client::JobAnswer answer) { return Take(index, std::move(answer)); },
-      TellRetries(display_.get(), flags_.verbose));
-  display_->Close();
+      [this, say = TellRetries(watch_.display(), flags_.verbose)](
+          int index, const client::AttemptFailure& failure, absl::Duration delay) {
+        watch_.Tell(&RunListener::Again, index);
+        say(index, failure, delay);
+      });
+  if (submitter.failed_job()) watch_.Tell(&RunListener::Failed, *submitter.failed_job());
+  watch_.Tell(&RunListener::Close);
   return status;
 }
 
@@ -194,11 +208,12 @@ client::Attempt QuantizeRun::Try(int index, int attempt, client::JobClient* clie
   const PendingGroup& group = groups_[index];
   const std::string name = NameOf(group), job_id = JobId(run_id_, index, attempt);
   const std::optional<StoredState> state = states_->Newest(group.modules, name);
-  if (state) display_->Say(absl::StrCat(name, ": goes on from its stored state"));
+  if (state) watch_.Say(absl::StrCat(name, ": goes on from its stored state"));
   client::Attempt result = Call(index, job_id, state ? &*state : nullptr, client);
   if (state && RefusesCheckpoint(result.failure) && !env_->stop->stopped()) {
-    display_->Say(absl::StrCat(name, ": begins anew, the server does not take its stored state: ",
-                               std::string(result.failure.status.message())));
+    watch_.Say(absl::StrCat(name, ": begins anew, the server does not take its stored state: ",
+                            std::string(result.failure.status.message())));
+    watch_.Tell(&RunListener::Again, index);
     // The state stays until a newer one takes its place: another server may take it.
     result = Call(index, job_id + "-anew", nullptr, client);
   }
@@ -225,8 +240,10 @@ client::Attempt QuantizeRun::Call(int index, const std::string& job_id, const St
   }
   client::CallOptions options;
   options.deadline = DeadlineFor(flags_.connection, group.seconds, bytes);
+  watch_.Tell(&RunListener::Begun, index,
+              static_cast<int>(group.modules.size() - group.done.size()));
   GroupObserver observer(index, SourceBytes(group.modules), group.modules, NameOf(group),
-                         display_.get(), states_.get());
+                         &watch_.listeners(), states_.get());
   client::Attempt result = client->Quantize(request.job, request.bytes, options, &observer);
   if (result.failure.status.ok() &&
       result.answer.final.report.tensors.size() != group.modules.size()) {
@@ -250,7 +267,8 @@ absl::Status QuantizeRun::Take(int index, client::JobAnswer answer) {
     record.build_id = answer.final.build_id;
     record.seconds = answer.final.report.seconds;
     if (record.report.outcome == Outcome::kRejected) {
-      display_->Say(absl::StrCat(record.report.name, ": REJECTED: ", record.report.reason));
+      watch_.Say(absl::StrCat(record.report.name, ": REJECTED: ", record.report.reason));
+      watch_.Tell(&RunListener::Finished, index, record.report);
       rejected_[m] = std::move(record);
       continue;
     }
@@ -264,6 +282,7 @@ absl::Status QuantizeRun::Take(int index, client::JobAnswer answer) {
     }
     QUANTD_RETURN_IF_ERROR(writer_->WriteModule(m, views, LayerToJson(record, /*run=*/true).dump(),
                                                 &record.report.spec));
+    watch_.Tell(&RunListener::Finished, index, record.report);
     plan_->checkpoint.Release(*plan_->checkpoint.Find(module.weight));
   }
   // After the journal's lines: a kill in between costs a state that nobody needs, no work.
@@ -274,8 +293,24 @@ absl::Status QuantizeRun::Take(int index, client::JobAnswer answer) {
     if (own == plan_->own_statistics.end()) continue;
     for (const Statistic& statistic : own->second) plan_->statistics->Release(statistic);
   }
-  display_->Done(static_cast<int>(group.modules.size() - group.done.size()),
-                 SourceBytes(group.modules));
+  watch_.Tell(&RunListener::Done, static_cast<int>(group.modules.size() - group.done.size()),
+              SourceBytes(group.modules));
+  return absl::OkStatus();
+}
+
+// What the journal knows of a module that is written.
+absl::StatusOr<LayerRecord> QuantizeRun::Written(int module) const {
+  QUANTD_ASSIGN_OR_RETURN(const std::string text, writer_->ReportJson(module));
+  return LayerFromJson(Json::parse(text, nullptr, /*allow_exceptions=*/false));
+}
+
+absl::Status QuantizeRun::TellEarlierLayers() const {
+  const std::vector<int> pending = writer_->Pending();
+  for (int m = 0; m < total(); ++m) {
+    if (std::binary_search(pending.begin(), pending.end(), m)) continue;
+    QUANTD_ASSIGN_OR_RETURN(const LayerRecord record, Written(m));
+    watch_.Tell(&RunListener::Finished, client::kEarlierRun, record.report);
+  }
   return absl::OkStatus();
 }
 
@@ -286,9 +321,7 @@ absl::Status QuantizeRun::Collect() {
       records_.push_back(it->second);
       continue;
     }
-    QUANTD_ASSIGN_OR_RETURN(std::string text, writer_->ReportJson(m));
-    QUANTD_ASSIGN_OR_RETURN(LayerRecord record,
-                            LayerFromJson(Json::parse(text, nullptr, /*allow_exceptions=*/false)));
+    QUANTD_ASSIGN_OR_RETURN(LayerRecord record, Written(m));
     records_.push_back(std::move(record));
   }
   return absl::OkStatus();
@@ -390,9 +423,9 @@ int QuantizeRun::Run() {
     *env_->out << flags_.out_dir << " is finished already\n";
     return kExitOk;
   }
-  if (absl::Status status = Prepare(); !status.ok()) {
-    return EndEarly(status, 0, 0, /*has_folder=*/false, env_);
-  }
+  absl::Status status = flags_.dry_run ? absl::OkStatus() : watch_.Listen();
+  if (status.ok()) status = Prepare();
+  if (!status.ok()) return EndEarly(status, 0, 0, /*has_folder=*/false, env_);
   if (flags_.dry_run) return kExitOk;
   OpenOutputOptions options;
   options.resume = flags_.resume;
@@ -400,48 +433,18 @@ int QuantizeRun::Run() {
       OutputWriter::Open(*plan_->output, plan_->checkpoint, flags_.out_dir, options);
   if (!writer.ok()) return Fail(writer.status(), env_);
   writer_ = *std::move(writer);
-  if (absl::Status status = Work(); !status.ok()) {
-    return EndEarly(status, done(), total(), /*has_folder=*/true, env_);
-  }
+  status = Work();
+  if (!status.ok()) return EndEarly(status, done(), total(), /*has_folder=*/true, env_);
   return Conclude();
-}
-
-// The error people compare: of the outputs where H is known, of the weights elsewhere.
-double MainError(const ErrorMeasures& m) {
-  return m.output_relative_error.value_or(m.weight_relative_error);
 }
 
 }  // namespace
 
 int RunQuantize(const QuantizeFlags& flags, Environment* env) {
-  return QuantizeRun(flags, env).Run();
-}
-
-std::string LayerTable(const std::vector<LayerRecord>& records) {
-  TextTable table({{"layer", true},
-                   {"shape"},
-                   {"method", true},
-                   {"bits"},
-                   {"bpw"},
-                   {"of", true},
-                   {"RTN error"},
-                   {"error"},
-                   {"SQNR dB"},
-                   {"outcome", true}});
-  for (const LayerRecord& record : records) {
-    const TensorReport& r = record.report;
-    const bool delivered = r.outcome != Outcome::kRejected;
-    std::string outcome(OutcomeName(r.outcome));
-    if (!r.reason.empty()) absl::StrAppend(&outcome, ": ", r.reason);
-    table.AddRow({ModuleName(r.name), absl::StrCat(r.rows, "x", r.cols), r.spec.method,
-                  BitsText(r.spec.levels),
-                  delivered ? absl::StrFormat("%.3f", r.all_in_bits_per_weight) : "-",
-                  r.error.output_relative_error ? "outputs" : "weights",
-                  r.rtn_baseline ? ErrorNumber(MainError(*r.rtn_baseline)) : "-",
-                  delivered ? ErrorNumber(MainError(r.error)) : "-",
-                  delivered ? absl::StrFormat("%.2f", r.error.sqnr_db) : "-", outcome});
-  }
-  return table.Text();
+  QuantizeRun run(flags, env);
+  const int code = run.Run();
+  run.Linger();
+  return code;
 }
 
 }  // namespace quantd::cli

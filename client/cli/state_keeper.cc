@@ -68,18 +68,20 @@ bool RefusesCheckpoint(const client::AttemptFailure& failure) {
 }
 
 GroupObserver::GroupObserver(int index, uint64_t source_bytes, absl::Span<const int> modules,
-                             std::string name, ProgressDisplay* display, StateKeeper* keeper)
+                             std::string name, const client::RunListeners* listeners,
+                             StateKeeper* keeper)
     : index_(index),
       source_bytes_(source_bytes),
       modules_(modules),
       name_(std::move(name)),
-      display_(display),
+      listeners_(listeners),
       keeper_(keeper) {}
 
-GroupObserver::~GroupObserver() { display_->Over(index_); }
+GroupObserver::~GroupObserver() { listeners_->Tell(&client::RunListener::Over, index_); }
 
 void GroupObserver::OnProgress(const wire::ProgressFrame& frame) {
-  if (frame.phase == Phase::kSolving) display_->Solving(index_, source_bytes_, frame);
+  if (frame.phase != Phase::kSolving) return;
+  listeners_->Tell(&client::RunListener::Solving, index_, source_bytes_, frame);
 }
 
 bool GroupObserver::OnState(std::string state) { return keeper_->Keep(modules_, name_, state); }

@@ -13,6 +13,7 @@
 #include "client/files/work_area.h"
 #include "client/lib/job_client.h"
 #include "client/lib/retry.h"
+#include "client/telemetry/run_listener.h"
 
 namespace quantd::cli {
 
@@ -48,13 +49,13 @@ void AddCheckpoint(const StoredState& state, GroupRequest* request);
 // server's build, or the request with it does not fit the server's budget.
 bool RefusesCheckpoint(const client::AttemptFailure& failure);
 
-// One attempt of one job: shows how far its solve is, and keeps its states.
+// One attempt of one job: tells how far its solve is, and keeps its states.
 class GroupObserver : public client::JobObserver {
  public:
-  // `index` names the job to the display, `source_bytes` are its weights'. `modules` and the other
-  // objects outlive the observer, at the end of which the job is taken off the display.
+  // `index` names the job to the listeners, `source_bytes` are its weights'. `modules` and the
+  // other objects outlive the observer, at the end of which the listeners are told that it is over.
   GroupObserver(int index, uint64_t source_bytes, absl::Span<const int> modules, std::string name,
-                ProgressDisplay* display, StateKeeper* keeper);
+                const client::RunListeners* listeners, StateKeeper* keeper);
   ~GroupObserver() override;
 
   void OnProgress(const wire::ProgressFrame& frame) override;
@@ -65,7 +66,7 @@ class GroupObserver : public client::JobObserver {
   const uint64_t source_bytes_;
   const absl::Span<const int> modules_;
   const std::string name_;
-  ProgressDisplay* const display_;
+  const client::RunListeners* const listeners_;
   StateKeeper* const keeper_;
 };
 

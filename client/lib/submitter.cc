@@ -21,10 +21,11 @@ struct Submitter::Shared {
   std::atomic<int> next{0};
   absl::Mutex mutex;
   absl::Status first_error ABSL_GUARDED_BY(mutex);
+  std::optional<int> failed_job ABSL_GUARDED_BY(mutex);  // whose it is
 };
 
 Submitter::Submitter(Connection* connection, SubmitOptions options, StopSource* stop)
-    : connection_(connection), options_(std::move(options)), stop_(stop) {}
+    : connection_(connection), options_(options), stop_(stop) {}
 
 absl::Status Submitter::Run(int count, const TryJob& try_job, const TakeAnswer& take,
                             const OnRetry& on_retry) {
@@ -32,10 +33,12 @@ absl::Status Submitter::Run(int count, const TryJob& try_job, const TakeAnswer& 
   StopRegistration chain(stop_, [&shared] { shared.stop.Stop(); });
   std::vector<std::thread> threads;
   const int width = std::max(1, std::min(options_.jobs, count));
+  threads.reserve(width);
   for (int t = 0; t < width; ++t) threads.emplace_back([this, &shared] { Work(&shared); });
   for (std::thread& thread : threads) thread.join();
   if (stop_->stopped()) return absl::CancelledError("stopped");
   absl::MutexLock lock(&shared.mutex);
+  failed_job_ = shared.failed_job;
   return shared.first_error;
 }
 
@@ -48,7 +51,10 @@ void Submitter::Work(Shared* shared) {
     {
       absl::MutexLock lock(&shared->mutex);
       // What the others report once they are being cancelled is a consequence, not the cause.
-      if (shared->first_error.ok()) shared->first_error = std::move(status);
+      if (shared->first_error.ok()) {
+        shared->first_error = std::move(status);
+        shared->failed_job = index;
+      }
     }
     shared->stop.Stop();
     return;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,9 @@ class Submitter {
   absl::Status Run(int count, const TryJob& try_job, const TakeAnswer& take,
                    const OnRetry& on_retry);
 
+  // After Run: the job whose error it returned; nothing when it was OK or stopped from outside.
+  std::optional<int> failed_job() const { return failed_job_; }
+
  private:
   struct Shared;
   void Work(Shared* shared);
@@ -48,6 +52,7 @@ class Submitter {
   Connection* connection_;
   SubmitOptions options_;
   StopSource* stop_;
+  std::optional<int> failed_job_;
 };
 
 }  // namespace quantd::client

@@ -17,6 +17,7 @@ import unittest
 import checkpoint
 from harness import BINARIES, GROUPS, EndToEnd
 from method_cases import Methods  # unittest finds them here
+from metrics_cases import RunMetrics
 from plan_cases import Plans
 from processes import WAIT_SECONDS, wait_until
 
@@ -515,7 +516,7 @@ class BadInput(EndToEnd):
         self.assertEqual(self.files(self.path("out")), {"precious.txt": b"mine"})
 
 
-__all__ = ["Methods", "Plans", "main"]
+__all__ = ["Methods", "Plans", "RunMetrics", "main"]
 
 
 def main():

@@ -75,9 +75,14 @@ RULES = {
         ["workers/core", "proto/wire", "server/embedded.h"],
         ["messages", "stubs", "grpc", "json"],
     ),
+    # What a run tells; it borrows the HTTP endpoint of the server's metrics.
+    "client/telemetry": (
+        ["workers/core", "proto/wire/frames.h", "server/telemetry/metrics_endpoint.h"],
+        ["prometheus"],
+    ),
     "client/cli": (
         ["workers/core", "workers/methods", "workers/pack", "workers/planner", "proto/wire", "client/lib",
-         "client/files", "client/pages", "server/embedded.h"],
+         "client/files", "client/pages", "client/telemetry", "server/embedded.h"],
         ["messages", "stubs", "grpc", "cli11", "json", "yaml"],
     ),
     "client/load": (

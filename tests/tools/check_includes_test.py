@@ -40,6 +40,10 @@ class CheckIncludesTest(unittest.TestCase):
         self.assertEqual(len(self.findings("server/session/s.h", '#include "proto/wire/codec.h"\n')), 1)
 
     def test_client_sees_of_the_server_one_header_only(self):
+        endpoint = '#include "server/telemetry/metrics_endpoint.h"\n'
+        self.assertEqual(self.findings("client/telemetry/t.cc", endpoint), [])
+        self.assertEqual(len(self.findings("client/cli/c.cc", endpoint)), 1)
+        self.assertEqual(len(self.findings("client/telemetry/t.cc", '#include "server/telemetry/metrics.h"\n')), 1)
         self.assertEqual(len(self.findings("client/cli/c.cc", '#include "server/session/session.h"\n')), 1)
 
     def test_tests_and_unknown_libraries_are_refused(self):

@@ -5,7 +5,7 @@ Usage: generate_docs.py BIN_DIR [--check] [--docs DIR]
 docs/cli.md             quantctl --help, then each command's
 docs/methods.md         quantctl methods, then each method's own text
 docs/server-options.md  quantd --help
-docs/metrics.md         the table of server/telemetry/metric_table.h
+docs/metrics.md         the tables of server/telemetry/metric_table.h and client/telemetry/metric_table.h
 With --check nothing is written; exit 1 when a page differs from what the binaries of BIN_DIR say.
 """
 
@@ -16,7 +16,9 @@ import re
 import subprocess
 import sys
 
-METRIC_TABLE = os.path.join(os.path.dirname(__file__), "..", "..", "server", "telemetry", "metric_table.h")
+ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
+SERVER_METRICS = os.path.join(ROOT, "server", "telemetry", "metric_table.h")
+RUN_METRICS = os.path.join(ROOT, "client", "telemetry", "metric_table.h")
 NOTE = "<!-- Written by `make docs` from the programs themselves: change them, not this page. -->\n\n"
 
 
@@ -86,18 +88,27 @@ def methods_page(bin_dir):
 
 def server_page(bin_dir):
     return ("# quantd, all options\n\n" + NOTE + "An option can also be given by the environment variable in "
-            "its line.\n\n" + block(say(bin_dir, "quantd", "--help")))
+            "its line.\n\n" + block(say(bin_dir, "quantd", "--help")) + "\n## quantd health\n\n" +
+            block(say(bin_dir, "quantd", "health", "--help")))
+
+
+def metric_rows(header):
+    """A table of what a metric_table.h defines."""
+    with open(header, encoding="utf-8") as file:
+        rows = re.findall(r'=\s*\{\s*"(\w+)",\s*"(\w+)",\s*"([\w,]*)",((?:\s*"[^"]*")+)\}', file.read())
+    table = "| name | type | labels | meaning |\n|---|---|---|---|\n"
+    for name, kind, labels, text in rows:
+        meaning = "".join(re.findall(r'"([^"]*)"', text))
+        table += f"| `{name}` | {kind} | {labels.replace(',', ', ')} | {meaning} |\n"
+    return table
 
 
 def metrics_page(_):
-    with open(METRIC_TABLE, encoding="utf-8") as file:
-        rows = re.findall(r'=\s*\{\s*"(\w+)",\s*"(\w+)",\s*"([\w,]*)",((?:\s*"[^"]*")+)\}', file.read())
-    page = ("# Metrics\n\n" + NOTE + "`GET /metrics` on `--metrics-listen`. A change of a name is a breaking change. Labels have "
-            "closed sets of values; clients cannot add any.\n\n| name | type | labels | meaning |\n|---|---|---|---|\n")
-    for name, kind, labels, text in rows:
-        meaning = "".join(re.findall(r'"([^"]*)"', text))
-        page += f"| `{name}` | {kind} | {labels.replace(',', ', ')} | {meaning} |\n"
-    return page
+    return ("# Metrics\n\n" + NOTE + "A change of a name is a breaking change.\n\n## Of quantd\n\n`GET /metrics` on "
+            "`--metrics-listen`. Labels have closed sets of values; clients cannot add any.\n\n" +
+            metric_rows(SERVER_METRICS) + "\n## Of a run of quantctl\n\n`GET /metrics` on `quantctl quantize "
+            "--metrics-listen`, while the run goes on. Of layers, only the 50 worst have series of their own.\n\n" +
+            metric_rows(RUN_METRICS))
 
 
 PAGES = {"cli.md": cli_page, "methods.md": methods_page, "server-options.md": server_page, "metrics.md": metrics_page}
@@ -107,7 +118,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("bin")
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--docs", default=os.path.join(os.path.dirname(__file__), "..", "..", "docs"))
+    parser.add_argument("--docs", default=os.path.join(ROOT, "docs"))
     args = parser.parse_args()
 
     stale = 0

@@ -51,6 +51,7 @@ class GenerateDocsTest(unittest.TestCase):
         self.assertNotIn("of this machine", self.page("methods.md"))
         self.assertIn("options of the server", self.page("server-options.md"))
         self.assertIn("| `quantd_jobs_total` | ", self.page("metrics.md"))
+        self.assertIn("| `quantctl_layers` | gauge | model, state | ", self.page("metrics.md"))
 
     def test_options_that_exclude_one_another_stand_in_the_order_of_their_names(self):
         self.run_tool()

@@ -78,7 +78,11 @@ TEST(CommandLineTest, EveryFlagOfQuantizeArrives) {
                             "--max-shard-size",
                             "1kb",
                             "--checkpoint-seconds",
-                            "5"});
+                            "5",
+                            "--metrics-listen",
+                            "127.0.0.1:9465",
+                            "--metrics-linger",
+                            "30"});
   ASSERT_EQ(line.command, Command::kQuantize) << line.text;
   EXPECT_EQ(line.quantize.checkpoint_seconds, 5);
   const QuantizeFlags& f = line.quantize;
@@ -91,6 +95,8 @@ TEST(CommandLineTest, EveryFlagOfQuantizeArrives) {
   EXPECT_TRUE(f.resume);
   EXPECT_TRUE(f.verbose);
   EXPECT_EQ(f.report, "x.json");
+  EXPECT_EQ(f.metrics_listen, "127.0.0.1:9465");
+  EXPECT_EQ(f.metrics_linger_seconds, 30);
   EXPECT_EQ(f.max_shard_bytes, 1024);
   auto spec = ResolveSpec(f.spec);
   ASSERT_TRUE(spec.ok()) << spec.status();
@@ -161,6 +167,8 @@ TEST(CommandLineTest, MistakesExitWithTwoAndNameFlagAndValue) {
       {{"quantize", "m", "-o", "o", "--on-degraded", "maybe"}, "maybe"},
       {{"quantize", "m", "-o", "o", "--jobs", "0"}, "--jobs"},
       {{"quantize", "m", "-o", "o", "--checkpoint-seconds", "-1"}, "--checkpoint-seconds"},
+      {{"quantize", "m", "-o", "o", "--metrics-linger", "5"}, "--metrics-listen"},
+      {{"quantize", "m", "-o", "o", "--metrics-listen", "h:1", "--metrics-linger", "-1"}, "linger"},
       {{"quantize", "m", "-o", "o", "--order", "natural"}, "--order"},
       {{"quantize", "m", "-o", "o", "--set", "colour=red"}, "unknown key \"colour\""},
       {{"quantize", "m", "-o", "o", "--set", "bits"}, "not KEY=VALUE"},

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 #include <sstream>
 
 namespace quantd::cli {
@@ -23,6 +24,7 @@ TEST_F(ProgressDisplayTest, TellsTensorsRateAndTimeLeft) {
   now_ += absl::Seconds(2);
   display.Done(1, 1'000'000'000);
   EXPECT_EQ(display.Line(), "[======                  ] 1/4 tensors  0.500 GB/s  ETA 6.00 s");
+  EXPECT_EQ(display.EtaSeconds(), 6.0);
   EXPECT_THAT(out_.str(), HasSubstr("\r"));
 }
 
@@ -73,6 +75,14 @@ TEST_F(ProgressDisplayTest, ALogGetsALineOfALongSolveNowAndThen) {
   const std::string text = out_.str();
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3);
   EXPECT_THAT(text, HasSubstr("round 29, loss 0.02\n"));
+}
+
+TEST_F(ProgressDisplayTest, TheTimeLeftIsUnknownBeforeTheFirstTensorAndAfterTheLast) {
+  ProgressDisplay display(&out_, true, 1, 1'000'000'000, [this] { return now_; });
+  now_ += absl::Seconds(1);
+  EXPECT_EQ(display.EtaSeconds(), std::nullopt);
+  display.Done(1, 1'000'000'000);
+  EXPECT_EQ(display.EtaSeconds(), std::nullopt);
 }
 
 TEST_F(ProgressDisplayTest, MessagesStandOnLinesOfTheirOwn) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <set>
 
 #include "tests/unit/client/lib/fake_service.h"
@@ -49,6 +50,7 @@ class SubmitterTest : public ::testing::Test {
         },
         [this](int, const AttemptFailure&, absl::Duration) { ++retries_; });
     calls_ = service.calls();
+    failed_ = submitter.failed_job();
     return status;
   }
 
@@ -58,6 +60,7 @@ class SubmitterTest : public ::testing::Test {
   absl::Status take_status_;
   std::atomic<int> retries_{0};
   int calls_ = 0;
+  std::optional<int> failed_;
 };
 
 TEST_F(SubmitterTest, EveryJobIsTakenOnce) {
@@ -82,6 +85,7 @@ TEST_F(SubmitterTest, ALostServerMeansANewAttemptUnderANewId) {
   EXPECT_EQ(last_id, "0.3");
   EXPECT_EQ(retries_, 2);
   EXPECT_EQ(taken_.size(), 1);
+  EXPECT_EQ(failed_, std::nullopt);
 }
 
 TEST_F(SubmitterTest, AFullServerIsAskedAgain) {
@@ -110,6 +114,7 @@ TEST_F(SubmitterTest, AWrongRequestEndsTheRunWithItsOwnMessage) {
   EXPECT_EQ(status.message(), "w3 is wrong");
   EXPECT_EQ(taken_.count(3), 0);
   EXPECT_EQ(retries_, 0);
+  EXPECT_EQ(failed_, 3);
 }
 
 TEST_F(SubmitterTest, AnErrorOfTheTakerEndsTheRun) {
@@ -120,6 +125,7 @@ TEST_F(SubmitterTest, AnErrorOfTheTakerEndsTheRun) {
       });
   EXPECT_EQ(status.message(), "disk full");
   EXPECT_EQ(taken_.size(), 1);
+  EXPECT_EQ(failed_, 0);
 }
 
 TEST_F(SubmitterTest, AStopFromOutsideIsCancelled) {
@@ -131,6 +137,7 @@ TEST_F(SubmitterTest, AStopFromOutsideIsCancelled) {
           });
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
   EXPECT_LT(taken_.size(), 8);
+  EXPECT_EQ(failed_, std::nullopt);
 }
 
 }  // namespace
