@@ -95,6 +95,7 @@ void WarnAboutMemory(const ServerOptions& options, const QuantdServer& server,
 // Serves until a signal arrives and everything has ended. The status is why it could not start.
 absl::Status Serve(const ServerOptions& options, const std::shared_ptr<JsonLog>& log) {
   const uint64_t memory_limit = MemoryLimitBytes();
+  QUANTD_RETURN_IF_ERROR(CheckBudget(options.budget_bytes, memory_limit));
   const ServerFacts facts = {QUANTD_VERSION, BlasDescription(), CpuModel(), kRevision,
                              memory_limit};
   const SystemClock clock;

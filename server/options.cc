@@ -189,6 +189,12 @@ uint64_t ResolveBudget(const ServerOptions& options, uint64_t memory_limit) {
   return share > beside + floor ? share - beside : floor;
 }
 
+absl::Status CheckBudget(uint64_t budget, uint64_t memory_limit) {
+  if (memory_limit == 0 || budget <= memory_limit) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--budget: ", budget, " bytes, but the container or machine allows ", memory_limit));
+}
+
 bool IsLoopback(const std::string& address) {
   if (IsUnix(address)) return true;
   absl::string_view host;
@@ -254,6 +260,7 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
       line.text = app.help();
       return line;
     }
+    if (line.version) return line;
     if (asks_health->parsed()) {
       health.timeout = absl::Seconds(health_timeout);
       line.health = health;

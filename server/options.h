@@ -51,6 +51,10 @@ uint64_t ResolveTransport(const ServerOptions& options);
 // as 4 GiB.
 uint64_t ResolveBudget(const ServerOptions& options, uint64_t memory_limit);
 
+// INVALID_ARGUMENT where `budget` bytes alone are more than `memory_limit` (0: unknown): the kernel
+// would end the process in the middle of a job.
+absl::Status CheckBudget(uint64_t budget, uint64_t memory_limit);
+
 // INVALID_ARGUMENT naming option and value: a port out of range, half a key pair, or an address
 // that others can reach (neither 127.0.0.0/8, ::1, localhost nor a unix socket) without TLS or
 // `insecure`.
@@ -62,7 +66,7 @@ bool IsLoopback(const std::string& address);
 // What main does after reading its arguments.
 struct CommandLine {
   ServerOptions options;
-  bool version = false;               // print it and end
+  bool version = false;               // print it and end; nothing was checked
   std::optional<HealthQuery> health;  // ask this and end
   bool done = false;  // print `text` and end with `exit_code`: help, or a mistake (2)
   int exit_code = 0;

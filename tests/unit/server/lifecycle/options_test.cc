@@ -40,6 +40,21 @@ TEST(OptionsTest, DefaultsAreLoopbackOnly) {
   EXPECT_FALSE(line.options.reflection);
 }
 
+TEST(OptionsTest, TheVersionIsToldWhateverElseIsWrong) {
+  const ScopedEnv listen("QUANTD_LISTEN", "0.0.0.0:50051");  // refused without TLS or --insecure
+  EXPECT_TRUE(Parse({"--version"}).version);
+  EXPECT_FALSE(Parse({"--version"}).done);
+}
+
+TEST(OptionsTest, ABudgetAboveTheMemoryLimitIsRefused) {
+  EXPECT_TRUE(CheckBudget(0, 100).ok());
+  EXPECT_TRUE(CheckBudget(100, 100).ok());
+  EXPECT_TRUE(CheckBudget(200, 0).ok()) << "the limit is unknown";
+  const absl::Status status = CheckBudget(200, 100);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("200 bytes, but"));
+}
+
 TEST(OptionsTest, HealthIsASubcommandOfItsOwn) {
   EXPECT_FALSE(Parse({}).health.has_value());
   const CommandLine plain = Parse({"health"});
