@@ -36,8 +36,8 @@ FROM ${RUN_BASE} AS run
 # becomes somebody else: no file keeps a setuid or setgid bit.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
-      ca-certificates libgrpc++1.51 libisal2 libopenblas0-pthread libprometheus-cpp-pull1.0 libssl3 libxxhash0 \
-      libyaml-cpp0.7 \
+      ca-certificates libcivetweb1 libgrpc++1.51 libisal2 libopenblas0-pthread libprometheus-cpp-core1.0 libssl3 \
+      libxxhash0 libyaml-cpp0.7 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/*.log \
  && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin quantd \
  && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
