@@ -112,6 +112,7 @@ absl::StatusOr<std::unique_ptr<Connection>> ConnectRemote(const ChannelOptions& 
                           Credentials(options));
   const std::string target = ResolvableTarget(options.target);
   std::vector<std::shared_ptr<grpc::Channel>> channels;
+  channels.reserve(options.channels);
   for (int i = 0; i < options.channels; ++i) {
     channels.push_back(grpc::CreateCustomChannel(target, credentials, RemoteArguments()));
   }

@@ -281,6 +281,7 @@ class Session : public std::enable_shared_from_this<Session>,
 
   // The end, and what is still to be said.
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  bool refused_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<int64_t> pushback_ms_ ABSL_GUARDED_BY(mutex_);
   SessionCallbacks callbacks_;  // used by the notifying thread alone
   std::function<void(Session*)> on_closed_;

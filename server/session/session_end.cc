@@ -56,6 +56,7 @@ JobEvent Session::MakeEvent() {
   event.trace_parent = info_.trace_parent;
   event.peer = info_.peer;
   event.status = status_;
+  event.refused = refused_;
   event.bytes_in = bytes_in_;
   event.bytes_out = bytes_out_;
   event.predicted_peak_bytes = cost_.peak_bytes;

@@ -79,6 +79,7 @@ absl::Status Session::CreateAndSubmit(JobHeader header) {
       absl::MutexLock lock(&mutex_);
       if (state_ == SessionState::kEnded) return absl::OkStatus();
       fx.reject_method = method_;
+      refused_ = true;
       End(job.status(), std::nullopt, &fx);
     }
     Apply(std::move(fx));
@@ -115,6 +116,7 @@ void Session::OnDecision(Admission::Decision decision, wire::AcceptedFrame accep
     if (state_ == SessionState::kEnded) {
       if (queued != nullptr) fx.cancel_ticket = queued->ticket;
     } else if (auto* rejection = std::get_if<Admission::Rejection>(&decision)) {
+      refused_ = true;
       End(rejection->status, rejection->pushback_ms, &fx);
     } else {
       const absl::Time now = deps_->clock->Now();
@@ -142,6 +144,7 @@ void Session::OnGrant(std::variant<Admission::Grant, Admission::Rejection> answe
       // `answer` gives the memory back when it goes out of scope, after the lock.
     } else if (auto* rejection = std::get_if<Admission::Rejection>(&answer)) {
       ticket_.reset();
+      refused_ = true;
       End(rejection->status, rejection->pushback_ms, &fx);
     } else {
       TakeGrant(std::move(std::get<Admission::Grant>(answer)), deps_->clock->Now());

@@ -15,6 +15,7 @@ std::string JobReason(const JobEvent& event) {
 }
 
 const char* JobOutcomeName(const JobEvent& event) {
+  if (event.refused) return "refused";
   switch (event.status.code()) {
     case absl::StatusCode::kOk:
       break;

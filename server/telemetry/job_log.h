@@ -8,8 +8,8 @@
 
 namespace quantd {
 
-// "ok", "degraded", "rejected", "failed", "cancelled": what became of a job, for metrics and logs.
-// A deadline counts as cancelled: the caller stopped waiting.
+// "ok", "degraded", "rejected", "failed", "cancelled", "refused": what became of a job, for metrics
+// and logs. A deadline counts as cancelled: the caller stopped waiting.
 const char* JobOutcomeName(const JobEvent& event);
 
 // Why the job did not simply end well: the call's message, or the first weight's reason; else "".

@@ -16,7 +16,7 @@ struct MetricDef {
 namespace metric {
 
 inline constexpr MetricDef kJobs = {"quantd_jobs_total", "counter", "method,outcome",
-                                    "Finished jobs by method and outcome."};
+                                    "Finished jobs by method and outcome; refused ones are none."};
 inline constexpr MetricDef kRejects = {"quantd_rejects_total", "counter", "reason",
                                        "Jobs refused before any work, by reason."};
 inline constexpr MetricDef kWeightOutcomes = {

@@ -246,6 +246,15 @@ void Metrics::OnReject(RejectReason reason, const std::string&) {
 }
 
 void Metrics::OnJobDone(const JobEvent& event) {
+  if (!event.refused) Count(event);
+  if (log_ != nullptr && log_->enabled(LogLevel::kInfo)) {
+    const bool expected = event.status.ok() || event.refused;
+    log_->Write(expected ? LogLevel::kInfo : LogLevel::kWarning, "job", JobLogFields(event));
+  }
+}
+
+// A refused job is no finished one: it is counted as a reject, and may come back many times.
+void Metrics::Count(const JobEvent& event) {
   MethodSeries& method = series_->Method(event.method);
   method.jobs.at(JobOutcomeName(event))->Increment();
   method.bytes_in->Increment(static_cast<double>(event.bytes_in));
@@ -266,10 +275,6 @@ void Metrics::OnJobDone(const JobEvent& event) {
       series_->CountOutcome(tensor);
       if (tensor.outcome != Outcome::kRejected) series_->ObserveErrors(method, tensor);
     }
-  }
-  if (log_ != nullptr && log_->enabled(LogLevel::kInfo)) {
-    log_->Write(event.status.ok() ? LogLevel::kInfo : LogLevel::kWarning, "job",
-                JobLogFields(event));
   }
 }
 

@@ -43,6 +43,8 @@ class Metrics : public EventSink {
   std::shared_ptr<prometheus::Collectable> collectable() const;
 
  private:
+  void Count(const JobEvent& event);
+
   struct Series;
   std::shared_ptr<Series> series_;
   std::shared_ptr<JsonLog> log_;

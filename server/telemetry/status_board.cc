@@ -30,6 +30,7 @@ void StatusBoard::OnReject(RejectReason reason, const std::string&) {
 }
 
 void StatusBoard::OnJobDone(const JobEvent& event) {
+  if (event.refused) return;  // counted by OnReject
   const absl::Time now = clock_->Now();
   Ended ended = EndOf(event, now);
   absl::MutexLock lock(&mutex_);
@@ -162,6 +163,7 @@ nlohmann::json StatusBoard::Status() const {
   absl::MutexLock lock(&mutex_);
   nlohmann::json live = nlohmann::json::array(), recent = live;
   std::vector<const LiveJob*> oldest;
+  oldest.reserve(live_.size());
   for (const LiveJob& job : live_) oldest.push_back(&job);
   std::stable_sort(oldest.begin(), oldest.end(), [](const LiveJob* a, const LiveJob* b) {
     return a->age_seconds > b->age_seconds;

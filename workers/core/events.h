@@ -32,7 +32,8 @@ struct JobEvent {
   std::string weight_names;  // the first one, and how many more
   std::string trace_parent;  // W3C traceparent as received, or empty
   std::string peer;
-  absl::Status status;  // of the call
+  absl::Status status;   // of the call
+  bool refused = false;  // before any work; OnReject was told why
   Outcome outcome = Outcome::kUnspecified;
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;

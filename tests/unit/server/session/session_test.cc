@@ -134,6 +134,7 @@ TEST_F(SessionTest, AnInvalidHeaderIsRefusedAndToldWithItsReason) {
   EXPECT_THAT(events_.rejects(), ElementsAre(std::pair(RejectReason::kInvalid, "rtn")));
   ASSERT_EQ(events_.jobs().size(), 1u);
   EXPECT_EQ(events_.jobs()[0].status.message(), "spec.levels.bits: 9 is not in 2..8");
+  EXPECT_TRUE(events_.jobs()[0].refused);
   EXPECT_THAT(stream->TakeFrames(), IsEmpty());
 }
 
@@ -148,6 +149,7 @@ TEST_F(SessionTest, AJobThatNeverFitsIsRefusedWithPushbackBeforeAnyMemory) {
   EXPECT_THAT(events_.rejects(), ElementsAre(std::pair(RejectReason::kNeverFits, "rtn")));
   ASSERT_EQ(events_.jobs().size(), 1u);
   EXPECT_EQ(events_.jobs()[0].status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(events_.jobs()[0].refused);
 }
 
 TEST_F(SessionTest, AQueuedJobStartsWhenMemoryComesBack) {

@@ -138,6 +138,29 @@ TEST(MetricsTest, GaugesFollowTheLastEvent) {
   EXPECT_THAT(text, HasSubstr("quantd_rejects_total{reason=\"queue_jobs\"} 1"));
 }
 
+TEST(MetricsTest, ARefusedJobIsNoFinishedOne) {
+  std::vector<std::string> lines;
+  auto log = std::make_shared<JsonLog>(LogLevel::kInfo,
+                                       [&](const std::string& line) { lines.push_back(line); });
+  Metrics metrics(kBuild, {"gptq"}, log);
+  JobEvent event = GoodJob();
+  event.status = absl::ResourceExhaustedError("the queue is full");
+  event.refused = true;
+  metrics.OnReject(RejectReason::kQueueJobs, "gptq");
+  metrics.OnJobDone(event);
+  const std::string text = Scrape(metrics);
+  EXPECT_THAT(text, HasSubstr("quantd_rejects_total{reason=\"queue_jobs\"} 1"));
+  for (const char* outcome : {"ok", "failed", "cancelled"}) {
+    EXPECT_THAT(text, HasSubstr(std::string("quantd_jobs_total{method=\"gptq\",outcome=\"") +
+                                outcome + "\"} 0"));
+  }
+  log->Flush();
+  const auto line = nlohmann::json::parse(lines.at(0));
+  EXPECT_EQ(line["outcome"], "refused");
+  EXPECT_EQ(line["level"], "info");
+  EXPECT_EQ(line["reason"], "the queue is full");
+}
+
 TEST(MetricsTest, WeightsCountByOutcomeAndKindOfReason) {
   Metrics metrics(kBuild, {"gptq"}, nullptr);
   JobEvent event = GoodJob();

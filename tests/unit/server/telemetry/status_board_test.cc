@@ -118,6 +118,18 @@ TEST_F(StatusBoardTest, AnEndedJobCountsInTotalsHistoryAndTheList) {
   EXPECT_TRUE(status["history"]["relative_error"].front().is_null());
 }
 
+TEST_F(StatusBoardTest, RefusedJobsAreCountedAndNotListed) {
+  JobEvent event = Ended("q.weight");
+  event.status = absl::ResourceExhaustedError("full");
+  event.refused = true;
+  board_.OnReject(RejectReason::kQueueJobs, "gptq");
+  board_.OnJobDone(event);
+  const nlohmann::json status = board_.Status();
+  EXPECT_EQ(status["rejects"]["queue_jobs"], 1);
+  EXPECT_TRUE(status["recent"].empty());
+  EXPECT_TRUE(status["outcomes"].empty());
+}
+
 TEST_F(StatusBoardTest, MemoryIsBounded) {
   for (int i = 0; i < 60; ++i) board_.OnJobDone(Ended(absl::StrCat("w", i)));
   const nlohmann::json status = board_.Status();
