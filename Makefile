@@ -16,7 +16,7 @@ BUILD := build/release
 TOOLS := tests/tools
 FUZZ_SECONDS ?= 20
 
-.PHONY: help setup build demo test bench quality docs format lint asan tsan fuzz clean
+.PHONY: help setup build demo test deploy bench quality docs format lint asan tsan fuzz clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,10 +31,15 @@ build: setup ## build the release binaries: build/release/bin/quantd and quantct
 demo: build ## quantize a real model and show what came of it
 	@demo/run.sh $(BUILD)/bin build/demo
 
-test: setup ## build everything and run all tests
+test: setup ## build everything and run all tests but those of the deployment
 	@cmake --preset release --log-level=WARNING
 	@cmake --build $(BUILD) -j $(JOBS)
-	@$(CTEST) --test-dir $(BUILD)
+	@$(CTEST) --test-dir $(BUILD) -LE deploy
+
+deploy: build ## run the deployment: manifests, chart, alerts, dashboards, image, replicas, autoscaling (as root)
+	@cmake/setup.sh deploy
+	@$(PYTHON) tests/deploy/prepare.py
+	@QUANTD_DEPLOY_STRICT=1 ctest --output-on-failure --no-tests=error --test-dir $(BUILD) -L deploy
 
 bench: setup ## run the benchmarks and write docs/performance.md
 	@cmake --preset release --log-level=WARNING
