@@ -16,7 +16,6 @@ LIMIT_BYTES = 300_000
 LAYERS = 72
 SHARE = 2 / 3
 PATIENCE_SECONDS = 1200
-
 ENDED_JOBS = 5  # of those that ended lately: a picture need not be long
 
 
