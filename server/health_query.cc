@@ -77,7 +77,8 @@ absl::Status AskHealth(const HealthQuery& query) {
   }
   if (!status.ok()) {
     return absl::UnavailableError(
-        absl::StrCat(query.target, " does not answer: ", status.error_message()));
+        absl::StrCat(query.target,
+                     " does not answer (is --health-listen set there?): ", status.error_message()));
   }
   if (ServingStatus(answer) != kServing) {
     return absl::UnavailableError(

@@ -153,8 +153,12 @@ int Main(int argc, char** argv) {
   }
   if (line.health) {
     const absl::Status answer = AskHealth(*line.health);
-    if (!answer.ok()) std::fprintf(stderr, "quantd: %s\n", std::string(answer.message()).c_str());
-    return answer.ok() ? 0 : 1;
+    if (answer.ok()) {
+      std::printf("serving\n");
+      return 0;
+    }
+    std::fprintf(stderr, "quantd: %s\n", std::string(answer.message()).c_str());
+    return 1;
   }
   absl::Status status = InitBlas();
   if (line.version) {

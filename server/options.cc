@@ -34,18 +34,19 @@ bool SplitHostPort(absl::string_view address, absl::string_view* host, int* port
   return absl::SimpleAtoi(address.substr(colon + 1), port) && *port >= 0 && *port <= 65535;
 }
 
-absl::Status CheckAddress(const char* option, const std::string& address) {
+absl::Status CheckAddress(const char* option, const std::string& address,
+                          const char* other_forms = "") {
   absl::string_view host;
   int port = 0;
   if (SplitHostPort(address, &host, &port)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(option, ": \"", address,
-                   "\" is not HOST:PORT with a port in 0..65535, [IPV6]:PORT or unix:PATH"));
+                   "\" is not HOST:PORT or [IPV6]:PORT with a port in 0..65535", other_forms));
 }
 
 absl::Status CheckListen(const ServerOptions& options, const std::string& address) {
   if (IsUnix(address)) return absl::OkStatus();
-  QUANTD_RETURN_IF_ERROR(CheckAddress("--listen", address));
+  QUANTD_RETURN_IF_ERROR(CheckAddress("--listen", address, ", nor unix:PATH"));
   if (IsLoopback(address) || options.tls() || options.insecure) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("--listen: other machines can reach ", address,
@@ -148,10 +149,21 @@ void AddTimeOptions(CLI::App* app, Seconds* s) {
       "Seconds after which clients are asked to reconnect; running calls finish");
 }
 
+// What a server listens on, as an address to call: from the same machine every address is one.
+std::string Dialable(const std::string& address) {
+  absl::string_view host;
+  int port = 0;
+  if (!SplitHostPort(address, &host, &port)) return address;
+  if (host == "0.0.0.0") return absl::StrCat("127.0.0.1:", port);
+  if (host == "::") return absl::StrCat("[::1]:", port);
+  return address;
+}
+
 CLI::App* AddHealth(CLI::App* app, HealthQuery* query, double* timeout) {
   CLI::App* health = app->add_subcommand(
       "health", "Ask a server whether it serves: exit code 0 if so, else 1 and the reason");
   health->add_option("target", query->target, "HOST:PORT of its --health-listen")
+      ->envname("QUANTD_HEALTH_LISTEN")
       ->capture_default_str();
   health
       ->add_option("--service", query->service,
@@ -263,6 +275,7 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
     if (line.version) return line;
     if (asks_health->parsed()) {
       health.timeout = absl::Seconds(health_timeout);
+      health.target = Dialable(health.target);
       line.health = health;
       return line;
     }

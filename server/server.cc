@@ -131,6 +131,8 @@ class Assembly final : public QuantdServer {
 
   bool Shutdown(absl::Duration grace) override {
     server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+    // Probes were answered until here; who watches is cut, or it would hold the process for ever.
+    if (health_server_ != nullptr) health_server_->Shutdown(absl::ToChronoTime(absl::Now()));
     return sessions_.WaitUntilEmpty(absl::Now() + grace + kWindDown);
   }
 
@@ -200,7 +202,7 @@ class Assembly final : public QuantdServer {
   void LookAtCertificate() {
     if (!config_.options.tls() || clock_.Now() < next_certificate_look_) return;
     next_certificate_look_ = clock_.Now() + kCertificateLook;
-    const absl::StatusOr<absl::Time> end = CertificateEnd(config_.options.tls_cert);
+    const absl::StatusOr<absl::Time> end = CertificateEnd(config_.options);
     if (!end.ok() || *end == certificate_end_) return;
     certificate_end_ = *end;
     config_.events->OnCertificate(*end);

@@ -5,6 +5,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <cerrno>
+#include <cstring>
 #include <ctime>
 #include <string>
 
@@ -27,7 +29,8 @@ struct Free {
 absl::StatusOr<std::unique_ptr<BIO, Free>> Open(const char* option, const std::string& path) {
   std::unique_ptr<BIO, Free> file(BIO_new_file(path.c_str(), "r"));
   if (file == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(option, ": cannot read ", path));
+    return absl::InvalidArgumentError(
+        absl::StrCat(option, ": cannot read ", path, ": ", std::strerror(errno)));
   }
   return file;
 }
@@ -62,12 +65,13 @@ absl::Status CheckFiles(const ServerOptions& options) {
 
 }  // namespace
 
-absl::StatusOr<absl::Time> CertificateEnd(const std::string& path) {
-  QUANTD_ASSIGN_OR_RETURN(const auto certificate, ReadCertificate("--tls-cert", path));
+absl::StatusOr<absl::Time> CertificateEnd(const ServerOptions& options) {
+  QUANTD_RETURN_IF_ERROR(CheckFiles(options));
+  QUANTD_ASSIGN_OR_RETURN(const auto certificate, ReadCertificate("--tls-cert", options.tls_cert));
   std::tm end = {};
   if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &end) != 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--tls-cert: cannot read when the certificate in ", path, " ends"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--tls-cert: cannot read when the certificate in ", options.tls_cert, " ends"));
   }
   return absl::FromTM(end, absl::UTCTimeZone());
 }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -18,8 +17,8 @@ namespace quantd {
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(
     const ServerOptions& options);
 
-// When the first certificate of the PEM file `path` ends. INVALID_ARGUMENT naming the file when it
-// holds none, or one whose end cannot be read.
-absl::StatusOr<absl::Time> CertificateEnd(const std::string& path);
+// When the certificate of `tls_cert` ends. INVALID_ARGUMENT as above: files that do not belong
+// together are not what the server shows.
+absl::StatusOr<absl::Time> CertificateEnd(const ServerOptions& options);
 
 }  // namespace quantd

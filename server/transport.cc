@@ -49,7 +49,8 @@ void ApplyTransport(const ServerOptions& options, grpc::ServerBuilder* builder) 
     builder->AddChannelArgument(name, value);
   };
   set(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  set(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams);
+  // One more: a client that balances over replicas keeps a watch on this one's health.
+  set(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams + 1);
   set(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   set(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, options.lookahead_bytes);
   set(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMs);

@@ -186,7 +186,7 @@ class MeasureRun {
       if (estimate.admissible) continue;
       const PendingGroup whole = pending_[g];
       if (whole.layers.size() == 1 || Tied(whole)) {
-        return absl::ResourceExhaustedError(absl::StrCat(
+        return absl::FailedPreconditionError(absl::StrCat(
             NameOf(whole), ": measuring needs ", estimate.peak_bytes,
             " bytes on the server, more than its whole budget of ", estimate.budget_bytes));
       }

@@ -67,7 +67,8 @@ class QuantizeRun {
   QuantizeRun(const QuantizeFlags& flags, Environment* env) : flags_(flags), env_(env) {}
 
   int Run();
-  void Linger() const { watch_.Linger(); }
+  // After the run: serves what it told, and holds nothing that another run may want.
+  void Linger();
 
  private:
   absl::Status Prepare();
@@ -436,6 +437,13 @@ int QuantizeRun::Run() {
   status = Work();
   if (!status.ok()) return EndEarly(status, done(), total(), /*has_folder=*/true, env_);
   return Conclude();
+}
+
+void QuantizeRun::Linger() {
+  states_.reset();
+  writer_.reset();
+  connection_.reset();
+  watch_.Linger();
 }
 
 }  // namespace

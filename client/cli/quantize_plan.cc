@@ -378,7 +378,7 @@ absl::StatusOr<RunEstimate> EstimateRun(QuantizePlan* plan, client::Connection* 
                                               "): client and server are of different versions"));
     }
     if (!estimate.admissible && group.tied && group.modules.size() > 1) {
-      return absl::ResourceExhaustedError(absl::StrCat(
+      return absl::FailedPreconditionError(absl::StrCat(
           name, " and ", group.modules.size() - 1,
           " more share scales and must travel together; they need ", estimate.peak_bytes,
           " bytes on the server, more than its whole budget of ", estimate.budget_bytes));
@@ -392,7 +392,7 @@ absl::StatusOr<RunEstimate> EstimateRun(QuantizePlan* plan, client::Connection* 
       continue;
     }
     if (!estimate.admissible) {
-      return absl::ResourceExhaustedError(absl::StrCat(
+      return absl::FailedPreconditionError(absl::StrCat(
           name, ": needs ", estimate.peak_bytes,
           " bytes on the server, more than its whole budget of ", estimate.budget_bytes));
     }

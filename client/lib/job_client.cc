@@ -7,6 +7,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "client/lib/call_status.h"
 #include "client/lib/result_collector.h"
 #include "grpcpp/client_context.h"
 #include "proto/wire/chunker.h"
@@ -26,10 +27,6 @@ std::optional<absl::Duration> Pushback(const grpc::ClientContext& context) {
   // What is not a number counts as "do not come back", as in gRPC's own retry rules.
   if (!absl::SimpleAtoi(absl::string_view(it->second.data(), it->second.size()), &ms)) ms = -1;
   return absl::Milliseconds(ms);
-}
-
-absl::Status ToAbsl(const grpc::Status& status) {
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
 }
 
 std::vector<std::string> WeightsOf(const std::vector<TensorDecl>& tensors) {
@@ -127,7 +124,7 @@ Attempt RunAttempt(const JobT& job, absl::Span<const absl::Span<const std::byte>
   bool advanced = false;
   absl::Status own = Collect<Response>(stream.get(), &context, &collector, observer, &advanced);
   writer.join();
-  const absl::Status theirs = ToAbsl(stream->Finish());
+  const absl::Status theirs = StatusOf(stream->Finish());
 
   if (stop != nullptr && stop->stopped()) {
     attempt.failure.status = absl::CancelledError("stopped");

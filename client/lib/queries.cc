@@ -3,6 +3,7 @@
 #include <chrono>
 #include <utility>
 
+#include "client/lib/call_status.h"
 #include "grpcpp/client_context.h"
 #include "proto/wire/codec.h"
 #include "quantd/v1/quantization_service.grpc.pb.h"
@@ -10,10 +11,6 @@
 
 namespace quantd::client {
 namespace {
-
-absl::Status ToAbsl(const grpc::Status& status) {
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
-}
 
 void SetDeadline(grpc::ClientContext* context, absl::Duration deadline) {
   context->set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
@@ -25,7 +22,7 @@ absl::StatusOr<JobEstimate> Ask(const std::shared_ptr<grpc::Channel>& channel,
   grpc::ClientContext context;
   SetDeadline(&context, deadline);
   auto stub = v1::QuantizationService::NewStub(channel);
-  QUANTD_RETURN_IF_ERROR(ToAbsl(stub->Estimate(&context, request, &response)));
+  QUANTD_RETURN_IF_ERROR(StatusOf(stub->Estimate(&context, request, &response)));
   JobEstimate estimate;
   estimate.input_bytes = response.input_bytes();
   estimate.output_bytes = response.output_bytes();
@@ -61,7 +58,7 @@ absl::StatusOr<v1::GetCapabilitiesResponse> GetCapabilities(
   grpc::ClientContext context;
   SetDeadline(&context, deadline);
   auto stub = v1::QuantizationService::NewStub(channel);
-  QUANTD_RETURN_IF_ERROR(ToAbsl(stub->GetCapabilities(&context, request, &response)));
+  QUANTD_RETURN_IF_ERROR(StatusOf(stub->GetCapabilities(&context, request, &response)));
   return response;
 }
 

@@ -22,6 +22,7 @@ std::optional<absl::Duration> RetryState::Next(const AttemptFailure& failure) {
     counted_ = 0;
     waited_ = absl::ZeroDuration();
     data_lost_ = false;
+    sent_elsewhere_ = false;
   }
   if (failure.pushback && *failure.pushback < absl::ZeroDuration()) return std::nullopt;
   switch (failure.status.code()) {

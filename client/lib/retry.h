@@ -10,13 +10,13 @@
 namespace quantd::client {
 
 struct RetryPolicy {
-  int max_attempts = 12;  // attempts without a server's pushback, the first included; >= 1
+  int max_attempts = 12;  // attempts that count, the first included; >= 1
   absl::Duration first_delay = absl::Seconds(1);
   absl::Duration longest_delay = absl::Seconds(30);
   double multiplier = 2.0;
   double jitter = 0.2;  // a delay is drawn from [1 - jitter, 1 + jitter] x its nominal value
-  // The most time spent waiting for a server that does not answer. Neither work nor the pushbacks
-  // of a busy server count.
+  // The most time spent waiting between attempts that count. Neither work nor the pushbacks of a
+  // busy server do.
   absl::Duration give_up_after = absl::Minutes(30);
 };
 
@@ -56,7 +56,7 @@ class RetryState {
   std::function<double()> uniform_;
   absl::Duration waited_;
   int attempts_ = 0;
-  int counted_ = 0;  // failures without pushback
+  int counted_ = 0;  // failures without a pushback that was followed
   bool data_lost_ = false;
   bool sent_elsewhere_ = false;  // the last attempt was told so
 };

@@ -6,9 +6,11 @@ namespace quantd {
 namespace {
 
 constexpr absl::Duration kPoll = absl::Milliseconds(50);
-// Time for statuses already on their way; streams that outlive it (health watchers) are cut.
+// Time for statuses already on their way; streams that outlive it are cut: each client keeps one, a
+// watch on our health.
 constexpr absl::Duration kTransportGrace = absl::Seconds(2);
-constexpr absl::Duration kForcedGrace = absl::Milliseconds(200);
+// Where there is no status to wait for, or no time.
+constexpr absl::Duration kShortGrace = absl::Milliseconds(200);
 
 }  // namespace
 
@@ -29,6 +31,7 @@ DrainEnd Drain(const DrainSteps& steps, absl::Duration limit, const Clock& clock
   const absl::Time deadline = clock.Now() + limit;
   steps.refuse_new();
   DrainEnd end = DrainEnd::kIdle;
+  const bool worked = steps.running_jobs() > 0;
   while (steps.running_jobs() > 0) {
     const absl::Duration left = deadline - clock.Now();
     if (left <= absl::ZeroDuration()) {
@@ -41,7 +44,7 @@ DrainEnd Drain(const DrainSteps& steps, absl::Duration limit, const Clock& clock
     }
   }
   if (end != DrainEnd::kIdle) steps.cancel_running();
-  steps.shutdown(end == DrainEnd::kForced ? kForcedGrace : kTransportGrace);
+  steps.shutdown(end != DrainEnd::kForced && worked ? kTransportGrace : kShortGrace);
   return end;
 }
 

@@ -232,6 +232,8 @@ void Session::TakeHeader(JobHeader header, absl::Time now, Effects* fx) {
     rpc_ = "Quantize";
     method_ = quantize->spec.method;
     state_interval_ = absl::Seconds(quantize->checkpoint_seconds);
+    resumed_ = std::any_of(quantize->tensors.begin(), quantize->tensors.end(),
+                           [](const TensorDecl& t) { return t.role == Role::kCheckpoint; });
   } else if (std::holds_alternative<MeasureJob>(header)) {
     rpc_ = "Measure";
     method_ = "measure";

@@ -223,6 +223,7 @@ class Session : public std::enable_shared_from_this<Session>,
   Role result_role_ ABSL_GUARDED_BY(mutex_) = Role::kPacked;
   int priority_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Duration state_interval_ ABSL_GUARDED_BY(mutex_);  // zero: no states are wanted
+  bool resumed_ ABSL_GUARDED_BY(mutex_) = false;     // it goes on from a state of an earlier call
   bool has_header_ ABSL_GUARDED_BY(mutex_) = false;  // the call counts as a job, also when refused
   Cost cost_ ABSL_GUARDED_BY(mutex_);
   uint64_t weight_elements_ ABSL_GUARDED_BY(mutex_) = 0;

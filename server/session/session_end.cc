@@ -60,12 +60,15 @@ JobEvent Session::MakeEvent() {
   event.bytes_in = bytes_in_;
   event.bytes_out = bytes_out_;
   event.predicted_peak_bytes = cost_.peak_bytes;
-  event.predicted_seconds = cost_.seconds;
+  event.predicted_seconds = resumed_ ? 0 : cost_.seconds;
   if (status_.ok()) {
     event.outcome = report_.outcome();
     event.weights = weight_elements_;
   }
   event.report = std::move(report_);
+  if (has_header_ && event.report.seconds.total == 0) {
+    event.report.seconds.total = absl::ToDoubleSeconds(deps_->clock->Now() - header_at_);
+  }
   return event;
 }
 

@@ -164,7 +164,9 @@ std::optional<LiveJob> Session::Now() {
   job.phase = progress.phase;
   job.fraction = progress.fraction;
   job.eta_seconds = progress.eta_seconds;
-  job.backlog_seconds = job.stage == LiveStage::kRunning ? progress.eta_seconds : cost_.seconds;
+  // Not the ETA: that of a running job is slower for those beside it, and would count them, too.
+  const bool solves = progress.phase == Phase::kSolving;
+  job.backlog_seconds = cost_.seconds * (solves ? 1 - progress.fraction : 1);
   return job;
 }
 

@@ -31,10 +31,10 @@ inline constexpr MetricDef kWeightsQuantized = {"quantd_weights_quantized_total"
                                                 "Weight elements of jobs that succeeded."};
 inline constexpr MetricDef kPredictedWork = {
     "quantd_predicted_work_seconds_total", "counter", "method",
-    "Work that the cost model predicted for jobs that succeeded."};
+    "Work that the cost model predicted for jobs that succeeded; not of those taken up midway."};
 inline constexpr MetricDef kWork = {
     "quantd_work_seconds_total", "counter", "method",
-    "Work that jobs that succeeded took: prepare, solve and measure."};
+    "Time that the same jobs took to prepare, solve and measure, beside others in the pool."};
 inline constexpr MetricDef kQueueJobs = {"quantd_queue_jobs", "gauge", "",
                                          "Jobs waiting for memory."};
 inline constexpr MetricDef kQueueBytes = {"quantd_queue_bytes", "gauge", "",
@@ -44,7 +44,7 @@ inline constexpr MetricDef kLiveJobs = {
     "Jobs that are queued for memory, uploading, waiting for a worker, running or sending."};
 inline constexpr MetricDef kBacklog = {
     "quantd_backlog_seconds", "gauge", "stage",
-    "Predicted work not done yet, of the jobs in each stage: what the replica would need for it."};
+    "Predicted work not done yet, of the jobs in each stage, in time of the whole pool."};
 inline constexpr MetricDef kOldestStall = {
     "quantd_oldest_stalled_stream_seconds", "gauge", "",
     "Longest time that a stream has waited for its client to send or to read; 0 when none waits."};
@@ -60,6 +60,9 @@ inline constexpr MetricDef kOutputError = {"quantd_output_relative_error", "hist
                                            "tr(D H D^T) / tr(W H W^T) per weight, by code bits."};
 inline constexpr MetricDef kPoolBusy = {"quantd_pool_busy_threads", "gauge", "",
                                         "Worker threads that run something."};
+inline constexpr MetricDef kPoolBusySeconds = {
+    "quantd_pool_busy_seconds_total", "counter", "",
+    "Time that worker threads ran something, summed over the threads."};
 inline constexpr MetricDef kPoolThreads = {"quantd_pool_threads", "gauge", "", "Worker threads."};
 inline constexpr MetricDef kBudget = {"quantd_budget_bytes", "gauge", "",
                                       "Bytes that admitted jobs may use together."};

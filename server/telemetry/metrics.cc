@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -91,8 +93,8 @@ std::string BitsLabel(double code_bits) {
 
 struct Metrics::Series : public prometheus::Collectable {
   Series(const ServerFacts& facts, const std::vector<std::string>& methods,
-         std::shared_ptr<JsonLog> json_log)
-      : log(std::move(json_log)) {
+         std::shared_ptr<JsonLog> json_log, const Clock* the_clock)
+      : log(std::move(json_log)), clock(the_clock != nullptr ? the_clock : &system_clock) {
     AddFamily(prometheus::BuildGauge(), metric::kBuildInfo, &registry)
         .Add({{"version", facts.version},
               {"revision", facts.revision},
@@ -189,6 +191,7 @@ struct Metrics::Series : public prometheus::Collectable {
 
   std::vector<prometheus::MetricFamily> Collect() const override {
     resident.Set(static_cast<double>(ResidentBytes()));
+    CountBusySeconds(std::nullopt);
     if (log != nullptr) {
       absl::MutexLock lock(&dropped_mutex);
       const double now = static_cast<double>(log->dropped());
@@ -197,7 +200,22 @@ struct Metrics::Series : public prometheus::Collectable {
     return registry.Collect();
   }
 
+  // Up to now as many threads as before; from now on `busy`, where it is told.
+  void CountBusySeconds(std::optional<int> busy) const {
+    absl::MutexLock lock(&busy_mutex);
+    const absl::Time now = clock->Now();
+    if (now > busy_since)
+      pool_busy_seconds.Increment(absl::ToDoubleSeconds(now - busy_since) * busy_now);
+    busy_since = now;
+    busy_now = busy.value_or(busy_now);
+  }
+
   std::shared_ptr<JsonLog> log;
+  SystemClock system_clock;
+  const Clock* const clock;
+  mutable absl::Mutex busy_mutex;
+  mutable absl::Time busy_since ABSL_GUARDED_BY(busy_mutex) = absl::InfiniteFuture();
+  mutable int busy_now ABSL_GUARDED_BY(busy_mutex) = 0;
   mutable absl::Mutex dropped_mutex;  // two scrapes at once must not count the same lines twice
   prometheus::Registry registry;
   std::map<RejectReason, Counter*> rejects;
@@ -215,6 +233,7 @@ struct Metrics::Series : public prometheus::Collectable {
   Gauge& queue_jobs = AddGauge(metric::kQueueJobs, &registry);
   Gauge& queue_bytes = AddGauge(metric::kQueueBytes, &registry);
   Gauge& pool_busy = AddGauge(metric::kPoolBusy, &registry);
+  Counter& pool_busy_seconds = AddCounter(metric::kPoolBusySeconds, &registry);
   Gauge& pool_threads = AddGauge(metric::kPoolThreads, &registry);
   Gauge& budget = AddGauge(metric::kBudget, &registry);
   Gauge& reserved = AddGauge(metric::kBudgetReserved, &registry);
@@ -233,8 +252,8 @@ struct Metrics::Series : public prometheus::Collectable {
 };
 
 Metrics::Metrics(const ServerFacts& facts, const std::vector<std::string>& methods,
-                 std::shared_ptr<JsonLog> log)
-    : series_(std::make_shared<Series>(facts, methods, log)), log_(std::move(log)) {}
+                 std::shared_ptr<JsonLog> log, const Clock* clock)
+    : series_(std::make_shared<Series>(facts, methods, log, clock)), log_(std::move(log)) {}
 
 Metrics::~Metrics() = default;
 
@@ -262,8 +281,10 @@ void Metrics::Count(const JobEvent& event) {
   if (event.status.ok()) {
     method.weights->Increment(static_cast<double>(event.weights));
     const StageSeconds& seconds = event.report.seconds;
-    method.predicted_work->Increment(event.predicted_seconds);
-    method.work->Increment(seconds.prepare + seconds.solve + seconds.measure);
+    if (event.predicted_seconds > 0) {
+      method.predicted_work->Increment(event.predicted_seconds);
+      method.work->Increment(seconds.prepare + seconds.solve + seconds.measure);
+    }
     series_->upload->Observe(seconds.upload);
     series_->queue->Observe(seconds.queue);
     series_->prepare->Observe(seconds.prepare);
@@ -289,6 +310,7 @@ void Metrics::OnBudget(uint64_t reserved_bytes, uint64_t budget_bytes) {
 }
 
 void Metrics::OnPool(int busy_threads, int threads) {
+  series_->CountBusySeconds(busy_threads);
   series_->pool_busy.Set(busy_threads);
   series_->pool_threads.Set(threads);
 }

@@ -8,6 +8,7 @@
 
 #include "prometheus/collectable.h"
 #include "server/telemetry/json_log.h"
+#include "workers/core/clock.h"
 #include "workers/core/events.h"
 
 namespace quantd {
@@ -25,9 +26,9 @@ struct ServerFacts {
 // client can make series grow: a method outside `methods` is counted as "unknown".
 class Metrics : public EventSink {
  public:
-  // `log` may be null: no job lines.
+  // `log` may be null: no job lines. `clock` outlives the object; null: the system's.
   Metrics(const ServerFacts& facts, const std::vector<std::string>& methods,
-          std::shared_ptr<JsonLog> log);
+          std::shared_ptr<JsonLog> log, const Clock* clock = nullptr);
   ~Metrics() override;
 
   void OnReject(RejectReason reason, const std::string& method) override;

@@ -32,8 +32,14 @@ void Knock(int port) {
   close(fd);
 }
 
+// Browsers open connections ahead of need, and each holds a thread until it is used or given up: a
+// scrape must find one free.
+constexpr char kThreads[] = "8";
+constexpr char kPatienceMs[] = "2000";
+
 // Pages carry their style and script with them and fetch from where they came from.
 constexpr char kHeaders[] =
+    "Connection: close\r\n"
     "Cache-Control: no-store\r\n"
     "X-Content-Type-Options: nosniff\r\n"
     "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; "
@@ -46,6 +52,8 @@ void Answer(mg_connection* connection, const char* status, const WebPage& page, 
   mg_write(connection, head.data(), head.size());
   if (with_body) mg_write(connection, page.body.data(), page.body.size());
 }
+
+WebPage Text(const std::string& text) { return {"text/plain; charset=utf-8", text}; }
 
 class Handler : public CivetHandler {
  public:
@@ -63,10 +71,15 @@ class Handler : public CivetHandler {
   bool Serve(mg_connection* connection, bool with_body) const {
     const mg_request_info* request = mg_get_request_info(connection);
     const std::string path = request->local_uri == nullptr ? "" : request->local_uri;
-    if (const std::optional<WebPage> page = PageAt(path)) {
-      Answer(connection, "200 OK", *page, with_body);
-    } else {
-      Answer(connection, "404 Not Found", {"text/plain; charset=utf-8", "not found\n"}, with_body);
+    // Nothing may be thrown through the C code that calls this.
+    try {
+      if (const std::optional<WebPage> page = PageAt(path)) {
+        Answer(connection, "200 OK", *page, with_body);
+      } else {
+        Answer(connection, "404 Not Found", Text("not found; there is /metrics\n"), with_body);
+      }
+    } catch (const std::exception& error) {
+      Answer(connection, "500 Internal Server Error", Text(error.what()), with_body);
     }
     return true;
   }
@@ -88,8 +101,9 @@ class CivetEndpoint : public MetricsEndpoint {
   CivetEndpoint(const std::string& listen, std::shared_ptr<prometheus::Collectable> collectable,
                 WebPages pages)
       : handler_(std::move(collectable), std::move(pages)),
-        server_(std::make_unique<CivetServer>(std::vector<std::string>{
-            "listening_ports", listen, "num_threads", "2", "request_timeout_ms", "10000"})) {
+        server_(std::make_unique<CivetServer>(
+            std::vector<std::string>{"listening_ports", listen, "num_threads", kThreads,
+                                     "request_timeout_ms", kPatienceMs})) {
     server_->addHandler("**", handler_);
   }
 

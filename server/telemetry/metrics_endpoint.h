@@ -27,7 +27,7 @@ class MetricsEndpoint {
 
 // `listen` is HOST:PORT; port 0 takes a free one. UNAVAILABLE, naming the address, when it cannot
 // be bound. The endpoint shares ownership of `collectable`; `pages` may be empty. Answers GET and
-// HEAD; browsers are told to load nothing from elsewhere.
+// HEAD, one request a connection; browsers are told to load nothing from elsewhere.
 absl::StatusOr<std::unique_ptr<MetricsEndpoint>> StartMetricsEndpoint(
     const std::string& listen, std::shared_ptr<prometheus::Collectable> collectable,
     WebPages pages = nullptr);

@@ -26,7 +26,7 @@ StatusBoard::StatusBoard(const ServerFacts& facts, const Clock* clock)
 
 void StatusBoard::OnReject(RejectReason reason, const std::string&) {
   absl::MutexLock lock(&mutex_);
-  ++rejects_[std::string(RejectReasonName(reason))];
+  ++state_.rejects[std::string(RejectReasonName(reason))];
 }
 
 void StatusBoard::OnJobDone(const JobEvent& event) {
@@ -34,56 +34,58 @@ void StatusBoard::OnJobDone(const JobEvent& event) {
   const absl::Time now = clock_->Now();
   Ended ended = EndOf(event, now);
   absl::MutexLock lock(&mutex_);
-  ++outcomes_[ended.outcome];
-  weights_ += event.weights;
-  history_.AddJob(now, static_cast<double>(event.weights),
-                  static_cast<double>(event.bytes_in + event.bytes_out));
+  ++state_.outcomes[ended.outcome];
+  state_.weights += event.weights;
+  state_.history.AddJob(now, static_cast<double>(event.weights),
+                        static_cast<double>(event.bytes_in + event.bytes_out));
   if (event.status.ok()) {
     for (const TensorReport& tensor : event.report.tensors) {
       if (tensor.outcome != Outcome::kRejected) {
-        history_.AddError(now, RelativeError(tensor.error));
+        state_.history.AddError(now, RelativeError(tensor.error));
       }
     }
   }
-  recent_.push_front(std::move(ended));
-  if (recent_.size() > kRecent) recent_.pop_back();
+  state_.recent.push_front(std::move(ended));
+  if (state_.recent.size() > kRecent) state_.recent.pop_back();
 }
 
 void StatusBoard::OnQueue(int64_t waiting_jobs, uint64_t waiting_bytes) {
   absl::MutexLock lock(&mutex_);
-  waiting_jobs_ = waiting_jobs;
-  waiting_bytes_ = waiting_bytes;
+  state_.waiting_jobs = waiting_jobs;
+  state_.waiting_bytes = waiting_bytes;
 }
 
 void StatusBoard::OnBudget(uint64_t reserved_bytes, uint64_t budget_bytes) {
   absl::MutexLock lock(&mutex_);
-  reserved_bytes_ = reserved_bytes;
-  budget_bytes_ = budget_bytes;
+  state_.reserved_bytes = reserved_bytes;
+  state_.budget_bytes = budget_bytes;
 }
 
 void StatusBoard::OnPool(int busy_threads, int threads) {
   absl::MutexLock lock(&mutex_);
-  busy_threads_ = busy_threads;
-  threads_ = threads;
+  state_.busy_threads = busy_threads;
+  state_.threads = threads;
 }
 
 void StatusBoard::OnLive(const std::vector<LiveJob>& jobs) {
   double backlog = 0;
   for (const LiveJob& job : jobs) backlog += job.backlog_seconds;
+  std::vector<LiveJob> live = jobs;  // the old ones go after the lock
   absl::MutexLock lock(&mutex_);
-  live_ = jobs;
-  const double busy = threads_ == 0 ? 0 : static_cast<double>(busy_threads_) / threads_;
-  history_.Sample(clock_->Now(), backlog, busy);
+  state_.live.swap(live);
+  const double busy =
+      state_.threads == 0 ? 0 : static_cast<double>(state_.busy_threads) / state_.threads;
+  state_.history.Sample(clock_->Now(), backlog, busy);
 }
 
 void StatusBoard::OnDrain() {
   absl::MutexLock lock(&mutex_);
-  draining_ = true;
+  state_.draining = true;
 }
 
 void StatusBoard::OnCertificate(absl::Time not_after) {
   absl::MutexLock lock(&mutex_);
-  certificate_end_ = not_after;
+  state_.certificate_end = not_after;
 }
 
 StatusBoard::Ended StatusBoard::EndOf(const JobEvent& event, absl::Time now) {
@@ -95,7 +97,6 @@ StatusBoard::Ended StatusBoard::EndOf(const JobEvent& event, absl::Time now) {
   ended.method = event.method;
   ended.outcome = JobOutcomeName(event);
   ended.reason = JobReason(event);
-  ended.peer = event.peer;
   ended.elements = event.weights;
   ended.seconds = event.report.seconds.total;
   if (!event.status.ok()) return ended;
@@ -103,7 +104,8 @@ StatusBoard::Ended StatusBoard::EndOf(const JobEvent& event, absl::Time now) {
   int measured = 0;
   for (const TensorReport& tensor : event.report.tensors) {
     if (tensor.outcome == Outcome::kRejected) continue;
-    ended.error = std::max(ended.error.value_or(0), RelativeError(tensor.error));
+    const double error = RelativeError(tensor.error);
+    if (error >= 0) ended.error = std::max(ended.error.value_or(0), error);
     bits += tensor.all_in_bits_per_weight;
     ++measured;
   }
@@ -117,7 +119,6 @@ nlohmann::json StatusBoard::LiveJson(const LiveJob& job) {
           {"method", job.method},
           {"layout", job.layout},
           {"weights", job.weights},
-          {"peer", job.peer},
           {"stage", LiveStageName(job.stage)},
           {"phase", PhaseName(job.phase)},
           {"fraction", job.fraction},
@@ -131,20 +132,19 @@ nlohmann::json StatusBoard::LiveJson(const LiveJob& job) {
 
 nlohmann::json StatusBoard::EndedJson(const Ended& ended) {
   nlohmann::json json = {
-      {"at", UnixSeconds(ended.at)}, {"job_id", ended.job_id},   {"rpc", ended.rpc},
-      {"method", ended.method},      {"outcome", ended.outcome}, {"reason", ended.reason},
-      {"peer", ended.peer},          {"weights", ended.weights}, {"elements", ended.elements},
-      {"seconds", ended.seconds}};
+      {"at", UnixSeconds(ended.at)}, {"job_id", ended.job_id},     {"rpc", ended.rpc},
+      {"method", ended.method},      {"outcome", ended.outcome},   {"reason", ended.reason},
+      {"weights", ended.weights},    {"elements", ended.elements}, {"seconds", ended.seconds}};
   json["error"] = ended.error ? nlohmann::json(*ended.error) : nlohmann::json();
   json["bits"] = ended.bits ? nlohmann::json(*ended.bits) : nlohmann::json();
   return json;
 }
 
-nlohmann::json StatusBoard::HistoryJson(absl::Time now) const {
+nlohmann::json StatusBoard::HistoryJson(const History& history, absl::Time now) {
   const double step = absl::ToDoubleSeconds(History::kStep);
   nlohmann::json weights = nlohmann::json::array(), bytes = weights, backlog = weights,
                  busy = weights, error = weights;
-  for (const History::Step& one : history_.Read(now)) {
+  for (const History::Step& one : history.Read(now)) {
     weights.push_back(one.weights / step);
     bytes.push_back(one.bytes / step);
     backlog.push_back(one.backlog_seconds);
@@ -160,17 +160,21 @@ nlohmann::json StatusBoard::HistoryJson(absl::Time now) const {
 
 nlohmann::json StatusBoard::Status() const {
   const absl::Time now = clock_->Now();
-  absl::MutexLock lock(&mutex_);
+  State state;
+  {
+    absl::MutexLock lock(&mutex_);
+    state = state_;
+  }
   nlohmann::json live = nlohmann::json::array(), recent = live;
   std::vector<const LiveJob*> oldest;
-  oldest.reserve(live_.size());
-  for (const LiveJob& job : live_) oldest.push_back(&job);
+  oldest.reserve(state.live.size());
+  for (const LiveJob& job : state.live) oldest.push_back(&job);
   std::stable_sort(oldest.begin(), oldest.end(), [](const LiveJob* a, const LiveJob* b) {
     return a->age_seconds > b->age_seconds;
   });
   if (oldest.size() > kShownLive) oldest.resize(kShownLive);
   for (const LiveJob* job : oldest) live.push_back(LiveJson(*job));
-  for (const Ended& ended : recent_) recent.push_back(EndedJson(ended));
+  for (const Ended& ended : state.recent) recent.push_back(EndedJson(ended));
   nlohmann::json status = {
       {"version", facts_.version},
       {"revision", facts_.revision},
@@ -178,25 +182,26 @@ nlohmann::json StatusBoard::Status() const {
       {"blas", facts_.blas},
       {"now", UnixSeconds(now)},
       {"started", UnixSeconds(started_)},
-      {"draining", draining_},
-      {"threads", threads_},
-      {"busy_threads", busy_threads_},
-      {"queue_jobs", waiting_jobs_},
-      {"queue_bytes", waiting_bytes_},
-      {"budget_bytes", budget_bytes_},
-      {"budget_reserved_bytes", reserved_bytes_},
+      {"draining", state.draining},
+      {"threads", state.threads},
+      {"busy_threads", state.busy_threads},
+      {"queue_jobs", state.waiting_jobs},
+      {"queue_bytes", state.waiting_bytes},
+      {"budget_bytes", state.budget_bytes},
+      {"budget_reserved_bytes", state.reserved_bytes},
       {"memory_limit_bytes", facts_.memory_limit_bytes},
       {"resident_bytes", ResidentBytes()},
-      {"weights", weights_},
-      {"outcomes", outcomes_},
-      {"rejects", rejects_},
-      {"live_jobs", live_.size()},
+      {"weights", state.weights},
+      {"outcomes", state.outcomes},
+      {"rejects", state.rejects},
+      {"live_jobs", state.live.size()},
       {"live", live},
       {"recent", recent},
-      {"history", HistoryJson(now)},
+      {"history", HistoryJson(state.history, now)},
   };
-  status["certificate_end"] =
-      certificate_end_ ? nlohmann::json(UnixSeconds(*certificate_end_)) : nlohmann::json();
+  status["certificate_end"] = state.certificate_end
+                                  ? nlohmann::json(UnixSeconds(*state.certificate_end))
+                                  : nlohmann::json();
   return status;
 }
 

@@ -45,7 +45,7 @@ class StatusBoard : public EventSink {
  private:
   struct Ended {
     absl::Time at;
-    std::string job_id, weights, rpc, method, outcome, reason, peer;
+    std::string job_id, weights, rpc, method, outcome, reason;
     uint64_t elements = 0;
     double seconds = 0;           // since the header
     std::optional<double> error;  // relative output error, else weight error, of the worst weight
@@ -54,27 +54,32 @@ class StatusBoard : public EventSink {
   static Ended EndOf(const JobEvent& event, absl::Time now);
   static nlohmann::json LiveJson(const LiveJob& job);
   static nlohmann::json EndedJson(const Ended& ended);
-  nlohmann::json HistoryJson(absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static nlohmann::json HistoryJson(const History& history, absl::Time now);
+
+  // What the page draws, copied whole so that it is written out without the lock: events come from
+  // threads that work.
+  struct State {
+    bool draining = false;
+    int busy_threads = 0;
+    int threads = 0;
+    int64_t waiting_jobs = 0;
+    uint64_t waiting_bytes = 0;
+    uint64_t reserved_bytes = 0;
+    uint64_t budget_bytes = 0;
+    std::optional<absl::Time> certificate_end;
+    std::vector<LiveJob> live;
+    std::map<std::string, int64_t> outcomes;
+    std::map<std::string, int64_t> rejects;
+    uint64_t weights = 0;
+    std::deque<Ended> recent;  // newest first
+    History history;
+  };
 
   const ServerFacts facts_;
   const Clock* const clock_;
   const absl::Time started_;
-
   mutable absl::Mutex mutex_;
-  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
-  int busy_threads_ ABSL_GUARDED_BY(mutex_) = 0;
-  int threads_ ABSL_GUARDED_BY(mutex_) = 0;
-  int64_t waiting_jobs_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t waiting_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t reserved_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t budget_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::optional<absl::Time> certificate_end_ ABSL_GUARDED_BY(mutex_);
-  std::vector<LiveJob> live_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, int64_t> outcomes_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, int64_t> rejects_ ABSL_GUARDED_BY(mutex_);
-  uint64_t weights_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::deque<Ended> recent_ ABSL_GUARDED_BY(mutex_);  // newest first
-  History history_ ABSL_GUARDED_BY(mutex_);
+  State state_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace quantd

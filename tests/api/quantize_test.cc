@@ -98,6 +98,8 @@ TEST_F(QuantizeApiTest, DequantizeGivesTheWeightBackWithinHalfAStep) {
   ASSERT_TRUE(packed.status.ok()) << packed.status.error_message();
   const std::vector<std::string> dense =
       Dequantize(v1::LAYOUT_COMPRESSED_TENSORS, uploads_, packed);
+  ASSERT_EQ(events_.jobs().back().rpc, "Dequantize");
+  EXPECT_GT(events_.jobs().back().report.seconds.solve, 0) << "work was done, and is told";
   for (size_t w = 0; w < uploads_.size(); ++w) {
     ASSERT_EQ(dense[w].size(), uploads_[w].bytes.size());
     std::vector<float> want(dense[w].size() / 4);

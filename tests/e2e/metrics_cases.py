@@ -164,6 +164,9 @@ class RunMetrics(EndToEnd):
         samples = self.scrape()
         self.assertEqual(self.states(samples)["failed"], 1)
         self.assertNotIn('quantctl_eta_seconds{model="llama"}', samples)
+        # Another run may go on with the folder while this one still serves.
+        resume = ("quantize", self.source.folder, "-o", self.out, *GROUPS, "--resume")
+        wait_until(lambda: self.start(*resume).wait(WAIT_SECONDS) == 0, "the folder to be free")
         self.end_linger(client, 1)
 
     def test_only_the_worst_layers_of_a_large_model_have_series(self):

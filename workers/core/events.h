@@ -39,7 +39,7 @@ struct JobEvent {
   uint64_t bytes_out = 0;
   uint64_t weights = 0;  // elements quantized
   uint64_t predicted_peak_bytes = 0;
-  double predicted_seconds = 0;  // of work, by the cost model
+  double predicted_seconds = 0;  // of work, by the cost model; 0 where a state was taken up
   JobReport report;              // empty when the job did not run to its end
 };
 

@@ -16,6 +16,7 @@
 #include "workers/engine/check.h"
 #include "workers/engine/cost.h"
 #include "workers/engine/engine.h"
+#include "workers/engine/weight_totals.h"
 #include "workers/levels/decode.h"
 #include "workers/linalg/convert.h"
 #include "workers/methods/check.h"
@@ -61,6 +62,7 @@ class DequantizeJobImpl : public Job {
   }
 
   absl::StatusOr<JobResult> Run(const RunContext& context) override {
+    const SteadyClock::time_point start = SteadyClock::now();
     JobResult result;
     result.report.predicted_peak_bytes = cost_.peak_bytes;
     for (size_t w = 0; w < job_.weights.size(); ++w) {
@@ -74,6 +76,7 @@ class DequantizeJobImpl : public Job {
       context.progress->OnProgress(
           Phase::kSolving, static_cast<double>(w + 1) / static_cast<double>(job_.weights.size()));
     }
+    result.report.seconds.solve = result.report.seconds.total = SecondsSince(start);
     return result;
   }
 

@@ -83,6 +83,14 @@ TEST_F(RetryTest, WhoeverIsSentElsewhereTwiceWaits) {
   EXPECT_EQ(retry.Next(elsewhere), std::nullopt);
 }
 
+TEST_F(RetryTest, WhoAdvancedMayBeSentElsewhereAnew) {
+  RetryState retry = Make();
+  AttemptFailure elsewhere = Pushed(absl::StatusCode::kUnavailable, absl::ZeroDuration());
+  EXPECT_EQ(retry.Next(elsewhere), absl::ZeroDuration());
+  elsewhere.advanced = true;
+  EXPECT_EQ(retry.Next(elsewhere), absl::ZeroDuration());
+}
+
 TEST_F(RetryTest, WrongRequestsAreNeverRepeated) {
   for (absl::StatusCode code :
        {absl::StatusCode::kInvalidArgument, absl::StatusCode::kOutOfRange,

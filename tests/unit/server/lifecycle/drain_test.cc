@@ -59,6 +59,8 @@ TEST_F(DrainTest, AnIdleServerEndsAtOnce) {
   EXPECT_EQ(Drain(Steps(), absl::Seconds(25), clock_, &signals_), DrainEnd::kIdle);
   EXPECT_THAT(log_, ElementsAre("refuse", "shutdown"));
   EXPECT_EQ(clock_.now, absl::UnixEpoch());
+  EXPECT_LT(grace_, absl::Seconds(1))
+      << "no status is on its way, and watchers need not be waited for";
 }
 
 TEST_F(DrainTest, RunningJobsFinish) {
@@ -66,6 +68,7 @@ TEST_F(DrainTest, RunningJobsFinish) {
   signals_.on_wait = [this] { running_ -= 1; };
   EXPECT_EQ(Drain(Steps(), absl::Seconds(25), clock_, &signals_), DrainEnd::kIdle);
   EXPECT_THAT(log_, ElementsAre("refuse", "shutdown"));
+  EXPECT_GE(grace_, absl::Seconds(1)) << "the last status must arrive";
 }
 
 TEST_F(DrainTest, JobsThatOutliveTheDeadlineAreCancelled) {

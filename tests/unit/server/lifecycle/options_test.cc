@@ -77,6 +77,13 @@ TEST(OptionsTest, HealthOfAContainerAsksWhateverTheServerIsToldToServe) {
   EXPECT_TRUE(Parse({"health"}).health.has_value());
 }
 
+TEST(OptionsTest, HealthAsksWhereTheServerOfTheSameEnvironmentListens) {
+  const ScopedEnv listen("QUANTD_HEALTH_LISTEN", "0.0.0.0:7001");
+  EXPECT_EQ(Parse({"health"}).health->target, "127.0.0.1:7001");
+  EXPECT_EQ(Parse({"health", "[::]:5"}).health->target, "[::1]:5");
+  EXPECT_EQ(Parse({"health", "10.0.0.7:5"}).health->target, "10.0.0.7:5");
+}
+
 TEST(OptionsTest, TheHealthPortIsOffOrAnAddress) {
   EXPECT_EQ(Parse({}).options.health_listen, "off");
   EXPECT_EQ(Parse({"--health-listen", "0.0.0.0:50052"}).options.health_listen, "0.0.0.0:50052");

@@ -90,6 +90,27 @@ TEST_F(RegistryTest, AStreamStallsWhileItsClientNeitherSendsNorReads) {
   EXPECT_EQ(events_.live().at(0).backlog_seconds, 0);
 }
 
+TEST_F(RegistryTest, TheBacklogOfARunningJobShrinksWithItsProgress) {
+  std::vector<LiveJob> live;
+  plan_->run = [&](const RunContext& context) {
+    context.progress->OnProgress(Phase::kPreparing, 0.5);
+    registry_->Tick();
+    live.push_back(events_.live().at(0));
+    context.progress->OnProgress(Phase::kSolving, 0.75);
+    clock_.Advance(absl::Seconds(100));  // slower than predicted: others run beside it
+    registry_->Tick();
+    live.push_back(events_.live().at(0));
+    return quantd::testing::ResultOf(100);
+  };
+  auto stream = Open();
+  Upload(*stream);
+  RunAll();
+  ASSERT_EQ(live.size(), 2u);
+  EXPECT_EQ(live[0].stage, LiveStage::kRunning);
+  EXPECT_EQ(live[0].backlog_seconds, plan_->cost.seconds);
+  EXPECT_DOUBLE_EQ(live[1].backlog_seconds, plan_->cost.seconds / 4);
+}
+
 TEST_F(RegistryTest, DrainIsTold) {
   EXPECT_FALSE(events_.draining());
   registry_->BeginDrain();

@@ -5,7 +5,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <optional>
+#include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -61,6 +64,40 @@ TEST(MetricsEndpointTest, ServesPagesBesideMetrics) {
   EXPECT_THAT(head, StartsWith("HTTP/1.1 200 OK"));
   EXPECT_THAT(head, testing::Not(HasSubstr("hello")));
   EXPECT_THAT(Ask(port, "POST", "/metrics"), testing::Not(HasSubstr("quantd_build_info")));
+}
+
+TEST(MetricsEndpointTest, IdleConnectionsDoNotHoldUpAScrape) {
+  Metrics metrics({"1", "b", "c"}, {"rtn"}, nullptr);
+  const auto endpoint = StartMetricsEndpoint("127.0.0.1:0", metrics.collectable());
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  std::vector<int> idle;
+  for (int i = 0; i < 4; ++i) {
+    idle.push_back(socket(AF_INET, SOCK_STREAM, 0));
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>((*endpoint)->port()));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ASSERT_EQ(connect(idle.back(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  }
+  // None of them has been given up yet: a read would say so.
+  const std::string answer = Get((*endpoint)->port(), "/metrics");
+  EXPECT_THAT(answer, HasSubstr("quantd_build_info"));
+  EXPECT_THAT(answer, HasSubstr("Connection: close\r\n"));
+  for (const int fd : idle) {
+    char byte = 0;
+    EXPECT_EQ(recv(fd, &byte, 1, MSG_DONTWAIT), -1) << "still open, and nothing said";
+    close(fd);
+  }
+}
+
+TEST(MetricsEndpointTest, APageThatThrowsIsAnErrorAndNoMore) {
+  Metrics metrics({"1", "b", "c"}, {"rtn"}, nullptr);
+  const auto endpoint = StartMetricsEndpoint(
+      "127.0.0.1:0", metrics.collectable(),
+      [](const std::string&) -> std::optional<WebPage> { throw std::runtime_error("no page"); });
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  EXPECT_THAT(Get((*endpoint)->port(), "/"), StartsWith("HTTP/1.1 500"));
+  EXPECT_THAT(Get((*endpoint)->port(), "/metrics"), StartsWith("HTTP/1.1 200"));
 }
 
 TEST(MetricsEndpointTest, ServesMetricsAndNothingElse) {

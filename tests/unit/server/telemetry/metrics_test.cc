@@ -10,12 +10,13 @@
 #include "prometheus/metric_family.h"
 #include "prometheus/text_serializer.h"
 #include "server/telemetry/job_log.h"
+#include "tests/support/fake_clock.h"
 
 namespace quantd {
 namespace {
 
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 const ServerFacts kBuild = {"1.2.3", "OpenBLAS 0.3.21 Haswell", "A CPU", "abc123", 1 << 30};
 
@@ -223,6 +224,30 @@ TEST(MetricsTest, LiveJobsAddUpByStage) {
   text = Scrape(metrics);
   EXPECT_THAT(text, HasSubstr("quantd_live_jobs{stage=\"waiting\"} 0"));
   EXPECT_THAT(text, HasSubstr("quantd_oldest_stalled_stream_seconds 0"));
+}
+
+TEST(MetricsTest, BusyThreadsAddUpOverTime) {
+  quantd::testing::FakeClock clock;
+  Metrics metrics(kBuild, {}, nullptr, &clock);
+  clock.Advance(absl::Seconds(100));
+  EXPECT_THAT(Scrape(metrics), HasSubstr("quantd_pool_busy_seconds_total 0"));
+  metrics.OnPool(2, 4);
+  clock.Advance(absl::Seconds(10));
+  metrics.OnPool(1, 4);
+  clock.Advance(absl::Seconds(5));
+  EXPECT_THAT(Scrape(metrics), HasSubstr("quantd_pool_busy_seconds_total 25"));
+  clock.Advance(absl::Seconds(1));
+  metrics.OnPool(0, 4);
+  clock.Advance(absl::Hours(1));
+  EXPECT_THAT(Scrape(metrics), HasSubstr("quantd_pool_busy_seconds_total 26"));
+}
+
+TEST(MetricsTest, WhatWasTakenUpMidwaySaysNothingOfTheCostModel) {
+  Metrics metrics(kBuild, {"gptq"}, nullptr);
+  JobEvent event = GoodJob();
+  event.predicted_seconds = 0;
+  metrics.OnJobDone(event);
+  EXPECT_THAT(Scrape(metrics), HasSubstr("quantd_work_seconds_total{method=\"gptq\"} 0"));
 }
 
 TEST(MetricsTest, DrainAndCertificateAreTold) {
