@@ -78,12 +78,16 @@ class DequantizeRun {
            DTypeBytes(dtype_);
   }
 
+  client::JobSize SizeOf(int m) const {
+    return {DenseBytes(m), static_cast<double>(DenseBytes(m))};  // the work goes with the bytes
+  }
+
   absl::Status Work() {
     pending_ = writer_->Pending();
-    uint64_t bytes = 0;
-    for (int m : pending_) bytes += DenseBytes(m);
+    client::JobSize whole;
+    for (int m : pending_) whole += SizeOf(m);
     display_ = std::make_unique<ProgressDisplay>(env_->err, env_->terminal,
-                                                 static_cast<int>(pending_.size()), bytes,
+                                                 static_cast<int>(pending_.size()), whole,
                                                  [] { return absl::Now(); });
     client::Submitter submitter(connection_.get(), SubmitOptionsFrom(flags_.connection),
                                 env_->stop);
@@ -92,8 +96,8 @@ class DequantizeRun {
         [this](int index, int attempt, client::JobClient* client) {
           return Try(pending_[index], index, attempt, client);
         },
-        [this](int index, client::JobAnswer answer) {
-          return Take(pending_[index], std::move(answer));
+        [this](int index, const client::JobAnswer& answer) {
+          return Take(pending_[index], answer);
         },
         TellRetries(display_.get(), flags_.verbose));
     display_->Close();
@@ -136,7 +140,7 @@ class DequantizeRun {
     }
     QUANTD_RETURN_IF_ERROR(writer_->WriteModule(m, views, "{}"));
     for (int t : SourceOf(m).tensors) checkpoint_->Release(checkpoint_->tensors()[t]);
-    display_->Done(1, DenseBytes(m));
+    display_->Done(1, SizeOf(m));
     return absl::OkStatus();
   }
 

@@ -1,7 +1,9 @@
 // What quantize and dequantize share: settings of calls, and how a run's end is told.
 #pragma once
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -27,6 +29,16 @@ absl::Duration DeadlineFor(const ConnectionFlags& flags, double predicted_second
 // Job ids of one run: "quantctl-<random>-<index>.<attempt>".
 std::string NewRunId();
 std::string JobId(const std::string& run_id, int index, int attempt);
+
+// The order in which requests are sent, by their predicted `seconds`. Calls go to the replicas in
+// turn, whatever these do: where large and small requests alternate as in a model's layers, some
+// replicas would get all the large ones. Like ones after each other go to all alike, and the run
+// ends with the small ones, so that no replica works on alone.
+template <typename Request>
+void LongestFirst(std::vector<Request>* requests) {
+  std::stable_sort(requests->begin(), requests->end(),
+                   [](const Request& a, const Request& b) { return a.seconds > b.seconds; });
+}
 
 // A stored tensor as a request declares it, without digest.
 TensorDecl DeclOf(const StoredTensor& stored, Role role);

@@ -26,16 +26,16 @@ struct PendingGroup {
 
 class Observer : public client::JobObserver {
  public:
-  Observer(int job, uint64_t bytes, ProgressDisplay* display)
-      : job_(job), bytes_(bytes), display_(display) {}
+  Observer(int job, client::JobSize size, ProgressDisplay* display)
+      : job_(job), size_(size), display_(display) {}
   ~Observer() override { display_->Over(job_); }
   void OnProgress(const wire::ProgressFrame& frame) override {
-    if (frame.phase == Phase::kSolving) display_->Solving(job_, bytes_, frame);
+    if (frame.phase == Phase::kSolving) display_->Solving(job_, size_, frame);
   }
 
  private:
   const int job_;
-  const uint64_t bytes_;
+  const client::JobSize size_;
   ProgressDisplay* const display_;
 };
 
@@ -50,13 +50,14 @@ class MeasureRun {
     if (pending_.empty()) return std::move(frontiers_);
     QUANTD_ASSIGN_OR_RETURN(connection_, env_->connect(flags_.connection.channel));
     QUANTD_RETURN_IF_ERROR(FitToBudget());
-    uint64_t bytes = 0;
+    LongestFirst(&pending_);
+    client::JobSize whole;
     int layers = 0;
     for (const PendingGroup& group : pending_) {
-      bytes += BytesOf(group);
+      whole += SizeOf(group);
       layers += static_cast<int>(group.layers.size());
     }
-    display_ = std::make_unique<ProgressDisplay>(env_->err, env_->terminal, layers, bytes,
+    display_ = std::make_unique<ProgressDisplay>(env_->err, env_->terminal, layers, whole,
                                                  [] { return absl::Now(); });
     client::Submitter submitter(connection_.get(), SubmitOptionsFrom(flags_.connection),
                                 env_->stop);
@@ -211,7 +212,7 @@ class MeasureRun {
     for (const absl::Span<const std::byte> part : request.bytes) bytes += part.size();
     client::CallOptions options;
     options.deadline = DeadlineFor(flags_.connection, group.seconds, bytes);
-    Observer observer(index, BytesOf(group), display_.get());
+    Observer observer(index, SizeOf(group), display_.get());
     client::Attempt result = client->Measure(request.job, request.bytes, options, &observer);
     if (!result.failure.status.ok()) {
       result.failure.status =
@@ -242,7 +243,7 @@ class MeasureRun {
         input_.statistics->Release(s);
       }
     }
-    display_->Done(static_cast<int>(group.layers.size()), BytesOf(group));
+    display_->Done(static_cast<int>(group.layers.size()), SizeOf(group));
     return absl::OkStatus();
   }
 
@@ -255,10 +256,10 @@ class MeasureRun {
                                             ": client and server are of different versions"));
   }
 
-  uint64_t BytesOf(const PendingGroup& group) const {
-    uint64_t bytes = 0;
-    for (const int l : group.layers) bytes += input_.layers[l].dense_bytes();
-    return bytes;
+  client::JobSize SizeOf(const PendingGroup& group) const {
+    client::JobSize size = {0, group.seconds};
+    for (const int l : group.layers) size.bytes += input_.layers[l].dense_bytes();
+    return size;
   }
 
   std::string NameOf(const PendingGroup& group) const {

@@ -17,11 +17,11 @@ constexpr absl::Duration kRedraw = absl::Milliseconds(100);
 }  // namespace
 
 ProgressDisplay::ProgressDisplay(std::ostream* out, bool terminal, int total_tensors,
-                                 uint64_t total_bytes, std::function<absl::Time()> now)
+                                 client::JobSize total, std::function<absl::Time()> now)
     : out_(out),
       terminal_(terminal),
       total_tensors_(total_tensors),
-      total_bytes_(total_bytes),
+      total_(total),
       now_(std::move(now)),
       start_(now_()),
       drawn_(start_) {}
@@ -38,26 +38,29 @@ std::optional<double> ProgressDisplay::EtaSeconds() const {
 
 ProgressDisplay::Pace ProgressDisplay::PaceLocked(absl::Time now) const {
   const double seconds = std::max(1e-3, absl::ToDoubleSeconds(now - start_));
-  double solved = static_cast<double>(bytes_);
+  double solved = done_.work;
   double paced = solved;  // in this run
-  double eta = 0;         // at least what the servers say of single jobs
+  double bytes = static_cast<double>(done_.bytes);
+  double eta = 0;  // at least what the servers say of single jobs
   for (const auto& [job, solve] : solves_) {
-    solved += solve.bytes * solve.last.fraction;
-    paced += solve.bytes * std::max(0.0, solve.last.fraction - solve.from);
+    const double advance = std::max(0.0, solve.last.fraction - solve.from);
+    solved += solve.size.work * solve.last.fraction;
+    paced += solve.size.work * advance;
+    bytes += solve.size.bytes * advance;
     eta = std::max(eta, solve.last.eta_seconds);
   }
-  if (paced > 0) eta = std::max(eta, seconds * (total_bytes_ - solved) / paced);
-  Pace pace = {solved, paced / seconds, std::nullopt};
-  if (eta > 0 && bytes_ < total_bytes_) pace.eta = eta;
+  if (paced > 0) eta = std::max(eta, seconds * (total_.work - solved) / paced);
+  Pace pace = {total_.work > 0 ? std::min(1.0, solved / total_.work) : 1.0, bytes / seconds,
+               std::nullopt};
+  if (eta > 0 && done_.bytes < total_.bytes) pace.eta = eta;
   return pace;
 }
 
 std::string ProgressDisplay::LineLocked(absl::Time now) const {
   const Pace pace = PaceLocked(now);
-  const double share = total_bytes_ == 0 ? 1.0 : std::min(1.0, pace.solved / total_bytes_);
   std::string line;
   if (terminal_) {
-    const int filled = static_cast<int>(share * kBarWidth);
+    const int filled = static_cast<int>(pace.share * kBarWidth);
     absl::StrAppend(&line, "[", std::string(filled, '='), std::string(kBarWidth - filled, ' '),
                     "] ");
   }
@@ -83,20 +86,20 @@ void ProgressDisplay::Draw(absl::Time now) {
   }
 }
 
-void ProgressDisplay::Done(int tensors, uint64_t bytes) {
+void ProgressDisplay::Done(int tensors, client::JobSize size) {
   absl::MutexLock lock(&mutex_);
   tensors_ += tensors;
-  bytes_ += bytes;
+  done_ += size;
   const absl::Time now = now_();
   const absl::Duration pause = terminal_ ? kRedraw : absl::Seconds(5);
   if (tensors_ >= total_tensors_ || now - drawn_ >= pause) Draw(now);
 }
 
-void ProgressDisplay::Solving(int job, uint64_t bytes, const wire::ProgressFrame& progress) {
+void ProgressDisplay::Solving(int job, client::JobSize size, const wire::ProgressFrame& progress) {
   absl::MutexLock lock(&mutex_);
   const auto [it, fresh] = solves_.try_emplace(job);
   if (fresh) it->second.from = progress.fraction;
-  it->second.bytes = bytes;
+  it->second.size = size;
   it->second.last = progress;
   const absl::Time now = now_();
   // A log of a run of hours should stay readable.

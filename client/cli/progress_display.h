@@ -19,15 +19,15 @@ namespace quantd::cli {
 // Thread-safe.
 class ProgressDisplay : public client::RunListener {
  public:
-  // `total_tensors` and `total_bytes` (of source weights) are the whole run's.
-  ProgressDisplay(std::ostream* out, bool terminal, int total_tensors, uint64_t total_bytes,
+  // `total_tensors` and `total` are the whole run's.
+  ProgressDisplay(std::ostream* out, bool terminal, int total_tensors, client::JobSize total,
                   std::function<absl::Time()> now);
 
   // Finished tensors; draws when it is time to.
-  void Done(int tensors, uint64_t bytes) override;
-  // Where the solve of job `job` stands, of which `bytes` of source weights are; draws when it is
-  // time to. It counts as far as it is until Over().
-  void Solving(int job, uint64_t bytes, const wire::ProgressFrame& progress) override;
+  void Done(int tensors, client::JobSize size) override;
+  // Where the solve of job `job` stands; draws when it is time to. It counts as far as it is until
+  // Over().
+  void Solving(int job, client::JobSize size, const wire::ProgressFrame& progress) override;
   // The job's attempt has ended, one way or the other.
   void Over(int job) override;
   // A line of its own, above the bar.
@@ -44,15 +44,15 @@ class ProgressDisplay : public client::RunListener {
 
  private:
   struct Solve {
-    uint64_t bytes = 0;
+    client::JobSize size;
     double from = 0;  // where it stood when it was first heard of: a resumed one stands far
     wire::ProgressFrame last;
   };
 
   // How far the run has come.
   struct Pace {
-    double solved = 0;      // bytes of source weights
-    double per_second = 0;  // of those that were solved in this run
+    double share = 0;       // of all work
+    double per_second = 0;  // bytes of source weights that were solved in this run
     std::optional<double> eta;
   };
 
@@ -63,13 +63,13 @@ class ProgressDisplay : public client::RunListener {
   std::ostream* const out_;
   const bool terminal_;
   const int total_tensors_;
-  const uint64_t total_bytes_;
+  const client::JobSize total_;
   const std::function<absl::Time()> now_;
   mutable absl::Mutex mutex_;
   const absl::Time start_;
   absl::Time drawn_ ABSL_GUARDED_BY(mutex_);
   int tensors_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  client::JobSize done_ ABSL_GUARDED_BY(mutex_);
   std::map<int, Solve> solves_ ABSL_GUARDED_BY(mutex_);  // under way
   bool bar_ ABSL_GUARDED_BY(mutex_) = false;             // the cursor stands behind a bar
 };

@@ -59,6 +59,7 @@ std::vector<PendingGroup> PendingGroups(const QuantizePlan& plan, const RunEstim
     if (!plan.groups[g].tied) group.done.clear();
     groups.push_back(std::move(group));
   }
+  LongestFirst(&groups);
   return groups;
 }
 
@@ -85,7 +86,7 @@ class QuantizeRun {
   absl::Status WriteRunPage() const;
   int Conclude();
 
-  uint64_t SourceBytes(const std::vector<int>& modules) const;
+  client::JobSize SizeOf(const PendingGroup& group) const;
   std::string NameOf(const PendingGroup& group) const;
   int done() const { return total() - static_cast<int>(writer_->Pending().size()); }
   int total() const { return static_cast<int>(plan_->output->modules().size()); }
@@ -159,25 +160,25 @@ absl::Status QuantizeRun::Prepare() {
   return absl::OkStatus();
 }
 
-uint64_t QuantizeRun::SourceBytes(const std::vector<int>& modules) const {
-  uint64_t bytes = 0;
-  for (int m : modules) {
-    bytes += plan_->checkpoint.Find(plan_->output->modules()[m].weight)->stored->size();
+client::JobSize QuantizeRun::SizeOf(const PendingGroup& group) const {
+  client::JobSize size = {0, group.seconds};
+  for (int m : group.modules) {
+    size.bytes += plan_->checkpoint.Find(plan_->output->modules()[m].weight)->stored->size();
   }
-  return bytes;
+  return size;
 }
 
 absl::Status QuantizeRun::Work() {
   groups_ = PendingGroups(*plan_, estimate_, *writer_);
-  uint64_t bytes = 0;
+  client::JobSize open;
   int tensors = 0;
   for (const PendingGroup& group : groups_) {
-    bytes += SourceBytes(group.modules);
+    open += SizeOf(group);
     tensors += static_cast<int>(group.modules.size() - group.done.size());
   }
   uint64_t weights = 0;
   for (const PlannedModule& module : plan_->output->modules()) weights += module.rows * module.cols;
-  watch_.Begin({tensors, bytes, total(), weights});
+  watch_.Begin({tensors, open, total(), weights});
   QUANTD_RETURN_IF_ERROR(TellEarlierLayers());
   states_ = std::make_unique<StateKeeper>(flags_.out_dir, watch_.display());
   if (tensors < total()) {
@@ -243,8 +244,8 @@ client::Attempt QuantizeRun::Call(int index, const std::string& job_id, const St
   options.deadline = DeadlineFor(flags_.connection, group.seconds, bytes);
   watch_.Tell(&RunListener::Begun, index,
               static_cast<int>(group.modules.size() - group.done.size()));
-  GroupObserver observer(index, SourceBytes(group.modules), group.modules, NameOf(group),
-                         &watch_.listeners(), states_.get());
+  GroupObserver observer(index, SizeOf(group), group.modules, NameOf(group), &watch_.listeners(),
+                         states_.get());
   client::Attempt result = client->Quantize(request.job, request.bytes, options, &observer);
   if (result.failure.status.ok() &&
       result.answer.final.report.tensors.size() != group.modules.size()) {
@@ -295,7 +296,7 @@ absl::Status QuantizeRun::Take(int index, client::JobAnswer answer) {
     for (const Statistic& statistic : own->second) plan_->statistics->Release(statistic);
   }
   watch_.Tell(&RunListener::Done, static_cast<int>(group.modules.size() - group.done.size()),
-              SourceBytes(group.modules));
+              SizeOf(group));
   return absl::OkStatus();
 }
 
@@ -317,8 +318,7 @@ absl::Status QuantizeRun::TellEarlierLayers() const {
 
 absl::Status QuantizeRun::Collect() {
   for (int m = 0; m < total(); ++m) {
-    auto it = rejected_.find(m);
-    if (it != rejected_.end()) {
+    if (auto it = rejected_.find(m); it != rejected_.end()) {
       records_.push_back(it->second);
       continue;
     }

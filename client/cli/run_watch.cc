@@ -38,7 +38,7 @@ absl::Status RunWatch::Listen() {
 
 void RunWatch::Begin(const RunSize& size) {
   display_ = std::make_unique<ProgressDisplay>(env_->err, env_->terminal, size.open_layers,
-                                               size.open_bytes, [] { return absl::Now(); });
+                                               size.open, [] { return absl::Now(); });
   listeners_.Add(display_.get());
   if (metrics_ == nullptr) return;
   metrics_->Plan(size.layers, size.weights,

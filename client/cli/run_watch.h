@@ -19,7 +19,7 @@ namespace quantd::cli {
 struct RunSize {
   // Still to do.
   int open_layers = 0;
-  uint64_t open_bytes = 0;  // of source weights
+  client::JobSize open;
   // With those that an earlier run finished.
   int layers = 0;
   uint64_t weights = 0;  // elements

@@ -67,11 +67,11 @@ bool RefusesCheckpoint(const client::AttemptFailure& failure) {
   }
 }
 
-GroupObserver::GroupObserver(int index, uint64_t source_bytes, absl::Span<const int> modules,
+GroupObserver::GroupObserver(int index, client::JobSize size, absl::Span<const int> modules,
                              std::string name, const client::RunListeners* listeners,
                              StateKeeper* keeper)
     : index_(index),
-      source_bytes_(source_bytes),
+      size_(size),
       modules_(modules),
       name_(std::move(name)),
       listeners_(listeners),
@@ -81,7 +81,7 @@ GroupObserver::~GroupObserver() { listeners_->Tell(&client::RunListener::Over, i
 
 void GroupObserver::OnProgress(const wire::ProgressFrame& frame) {
   if (frame.phase != Phase::kSolving) return;
-  listeners_->Tell(&client::RunListener::Solving, index_, source_bytes_, frame);
+  listeners_->Tell(&client::RunListener::Solving, index_, size_, frame);
 }
 
 bool GroupObserver::OnState(std::string state) { return keeper_->Keep(modules_, name_, state); }

@@ -52,9 +52,9 @@ bool RefusesCheckpoint(const client::AttemptFailure& failure);
 // One attempt of one job: tells how far its solve is, and keeps its states.
 class GroupObserver : public client::JobObserver {
  public:
-  // `index` names the job to the listeners, `source_bytes` are its weights'. `modules` and the
+  // `index` names the job to the listeners, which are told its `size`. `modules` and the
   // other objects outlive the observer, at the end of which the listeners are told that it is over.
-  GroupObserver(int index, uint64_t source_bytes, absl::Span<const int> modules, std::string name,
+  GroupObserver(int index, client::JobSize size, absl::Span<const int> modules, std::string name,
                 const client::RunListeners* listeners, StateKeeper* keeper);
   ~GroupObserver() override;
 
@@ -63,7 +63,7 @@ class GroupObserver : public client::JobObserver {
 
  private:
   const int index_;
-  const uint64_t source_bytes_;
+  const client::JobSize size_;
   const absl::Span<const int> modules_;
   const std::string name_;
   const client::RunListeners* const listeners_;

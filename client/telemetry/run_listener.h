@@ -12,22 +12,33 @@ namespace quantd::client {
 // The job of layers that an earlier run finished.
 inline constexpr int kEarlierRun = -1;
 
+struct JobSize {
+  uint64_t bytes = 0;  // of source weights
+  double work = 0;     // predicted seconds, or what goes with them: what the time left is told by
+
+  JobSize& operator+=(const JobSize& other) {
+    bytes += other.bytes;
+    work += other.work;
+    return *this;
+  }
+};
+
 // Overrides what it wants to know. Called from any thread; must not block for long.
 class RunListener {
  public:
   virtual ~RunListener() = default;
   // An attempt of job `job` begins, in which `layers` layers are made.
   virtual void Begun(int /*job*/, int /*layers*/) {}
-  // Where the solve of the job stands, of which `bytes` of source weights are.
-  virtual void Solving(int /*job*/, uint64_t /*bytes*/, const wire::ProgressFrame& /*progress*/) {}
+  // Where the solve of the job stands, which is of that size as a whole.
+  virtual void Solving(int /*job*/, JobSize /*size*/, const wire::ProgressFrame& /*progress*/) {}
   // The job's attempt has ended, one way or the other.
   virtual void Over(int /*job*/) {}
   // The attempt came to nothing, and another one will be made.
   virtual void Again(int /*job*/) {}
   // A layer of the job is finished: written, or rejected.
   virtual void Finished(int /*job*/, const TensorReport& /*report*/) {}
-  // A job of so many layers and bytes of source weights is finished.
-  virtual void Done(int /*layers*/, uint64_t /*bytes*/) {}
+  // A job of so many layers and that size is finished.
+  virtual void Done(int /*layers*/, JobSize /*size*/) {}
   // The job's error ended the run.
   virtual void Failed(int /*job*/) {}
   // Nothing more will come.

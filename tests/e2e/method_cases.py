@@ -100,14 +100,14 @@ class Methods(EndToEnd):
 
         def finished():
             with open(journal) as file:
-                return [line for line in file if "self_attn.k_proj" in line]
+                return [line for line in file if "mlp.gate_proj" in line]
 
         wait_until(finished, "a layer of a fused set in the journal")
         client.kill()
         client.wait()
         # As if the kill had come between two layers of one request.
         with open(journal) as file:
-            lines = [line for line in file if "self_attn.k_proj" not in line]
+            lines = [line for line in file if "mlp.gate_proj" not in line]
         with open(journal, "w") as file:
             file.writelines(lines)
         self.quantctl("quantize", model.folder, "-o", out, *flags, "--resume")

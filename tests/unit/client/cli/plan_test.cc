@@ -141,6 +141,16 @@ TEST_F(PlanTest, AnotherBudgetNeedsNoMeasurementAndAnotherCandidateOnlyItsOwn) {
   EXPECT_EQ(quantd::testing::ReadText(flags_.out), together);
 }
 
+TEST_F(PlanTest, TheLongestLayersAreMeasuredFirst) {
+  flags_.budget_bits = 4;
+  flags_.connection.jobs = 1;
+  ASSERT_EQ(Run(), kExitOk) << err_.str();
+  const std::string measured = quantd::testing::ReadText(folder_ / "plan.frontier.jsonl");
+  // The model's own order has the MLP of the second layer behind the attention of the first.
+  EXPECT_NE(measured.find("self_attn"), std::string::npos);
+  EXPECT_LT(measured.rfind(".mlp."), measured.find(".self_attn."));
+}
+
 TEST_F(PlanTest, GoalsAreKeptAndTheAchievedIsTold) {
   flags_.size = 150'000;
   ASSERT_EQ(Run(), kExitOk) << err_.str();

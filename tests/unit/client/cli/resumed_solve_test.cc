@@ -14,6 +14,7 @@ namespace quantd::cli {
 namespace {
 
 using client::FakeService;
+using client::Reject;
 using client::SeenRequest;
 using ::quantd::testing::FileExists;
 using ::quantd::testing::ReadText;
@@ -47,22 +48,6 @@ void SendStates(const std::vector<std::string>& states, const SeenRequest& seen,
   for (const std::string& state : states) {
     for (const auto& message : client::StateMessages(state)) stream->Write(message);
   }
-}
-
-// Ends the job as one whose weight cannot be taken: a report needs no packed tensors.
-grpc::Status Reject(const SeenRequest& seen, FakeService::Stream* stream) {
-  stream->Write(client::AcceptedMessage(seen));
-  wire::FinalFrame final;
-  final.outcome = Outcome::kRejected;
-  TensorReport report;
-  report.name = seen.header.tensors(0).name();
-  report.outcome = Outcome::kRejected;
-  report.reason = "scripted";
-  final.report.tensors = {report};
-  v1::QuantizeResponse message;
-  wire::PutFrame(wire::ResponseFrame(final), &message);
-  stream->Write(message);
-  return grpc::Status::OK;
 }
 
 grpc::Status GoAway(grpc::ServerContext* context) {

@@ -33,8 +33,8 @@ class RunWatchTest : public ::testing::Test {
 TEST_F(RunWatchTest, WithoutAnAddressThereIsADisplayAndNothingElse) {
   RunWatch watch(flags_, absl::UnixEpoch(), &env_);
   ASSERT_TRUE(watch.Listen().ok());
-  watch.Begin({1, 10, 1, 20});
-  watch.Tell(&client::RunListener::Done, 1, uint64_t{10});
+  watch.Begin({1, {10, 1}, 1, 20});
+  watch.Tell(&client::RunListener::Done, 1, client::JobSize{10, 1});
   EXPECT_THAT(watch.display()->Line(), HasSubstr("1/1 tensors"));
   flags_.metrics_linger_seconds = 86'400;
   watch.Linger();  // for nobody
@@ -55,7 +55,7 @@ TEST_F(RunWatchTest, AStopEndsTheLinger) {
   RunWatch watch(flags_, absl::UnixEpoch(), &env_);
   ASSERT_TRUE(watch.Listen().ok());
   watch.Linger();  // not for a run that never began
-  watch.Begin({1, 10, 1, 20});
+  watch.Begin({1, {10, 1}, 1, 20});
   std::thread stopping([this] { stop_.Stop(); });
   watch.Linger();
   stopping.join();

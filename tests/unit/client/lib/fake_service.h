@@ -178,4 +178,20 @@ inline grpc::Status AnswerHonestly(const SeenRequest& seen, FakeService::Stream*
   return grpc::Status::OK;
 }
 
+// Ends the job as one whose only weight cannot be taken: a report needs no packed tensors.
+inline grpc::Status Reject(const SeenRequest& seen, FakeService::Stream* stream) {
+  stream->Write(AcceptedMessage(seen));
+  wire::FinalFrame final;
+  final.outcome = Outcome::kRejected;
+  TensorReport report;
+  report.name = seen.header.tensors(0).name();
+  report.outcome = Outcome::kRejected;
+  report.reason = "scripted";
+  final.report.tensors = {report};
+  v1::QuantizeResponse message;
+  wire::PutFrame(wire::ResponseFrame(final), &message);
+  stream->Write(message);
+  return grpc::Status::OK;
+}
+
 }  // namespace quantd::client
