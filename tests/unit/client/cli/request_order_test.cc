@@ -65,6 +65,7 @@ TEST(RequestOrderTest, TheLongestGoFirstAndEqualOnesInTheOrderOfTheModel) {
   const auto mlp = [](int layer, const char* name) {
     return absl::StrCat("model.layers.", layer, ".mlp.", name, "_proj.weight");
   };
+  absl::MutexLock lock(&mutex);
   EXPECT_THAT(sent, ElementsAre(mlp(0, "down"), mlp(1, "down"), mlp(0, "gate"), mlp(0, "up"),
                                 mlp(1, "gate"), mlp(1, "up")));
 }
