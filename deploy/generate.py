@@ -22,7 +22,6 @@ apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
   name: quantd
-  labels: {release: kube-prometheus-stack}
 """
 
 DASHBOARDS = """\

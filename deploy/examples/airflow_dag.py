@@ -4,6 +4,9 @@ A DAG file. quantctl and the folder of the checkpoints must be on the workers; t
 label quantd-client=true. Trigger it with other parameters for other models, methods or folders:
 
     airflow dags trigger quantize_checkpoints --conf '{"models": ["qwen3-4b"], "method": "gptq"}'
+
+Where every task has a pod of its own (KubernetesExecutor), give "metrics": "0.0.0.0:9465", and its pods the label and
+the port that pod-monitor.yaml looks for: the runs then show on the dashboard quantd: pipeline.
 """
 
 import datetime
@@ -34,6 +37,8 @@ def quantctl(*arguments):
         "folder": Param("/models", type="string"),
         "method": Param("rtn", type="string"),
         "server": Param("dns:///quantd.quantd.svc:50051", type="string"),
+        # HOST:PORT where a run serves its metrics. Empty, none: tasks of one host cannot share a port.
+        "metrics": Param("", type="string"),
     },
 )
 def quantize_checkpoints():
@@ -48,8 +53,9 @@ def quantize_checkpoints():
         params = get_current_context()["params"]
         source = f"{params['folder']}/{model}"
         output = f"{source}-{params['method']}"
+        metrics = ["--metrics-listen", params["metrics"], "--metrics-linger", "60"] if params["metrics"] else []
         quantctl("quantize", source, "--output", output, "--method", params["method"], "--server", params["server"],
-                 "--jobs", "8", "--resume")
+                 "--jobs", "8", "--resume", *metrics)
         return {"source": source, "output": output}
 
     @task

@@ -12,7 +12,7 @@ RULES = os.path.join(DEPLOY, "alerts", "quantd.rules.yaml")
 CASES = sorted(glob.glob(os.path.join(DEPLOY, "alerts", "tests", "*.yaml")))
 RUNBOOK = os.path.join(DEPLOY, "runbook.md")
 SEVERITIES = {"critical", "warning", "info"}
-PARTS = ("Meaning:", "Look:", "Do")
+PARTS = ("Meaning:", "Look[:,]", "Do")
 
 
 def read(path):
@@ -28,6 +28,11 @@ def entries():
     """Runbook: anchor -> text. An anchor is the heading in small letters."""
     parts = re.split(r"^## (.+)$", read(RUNBOOK), flags=re.MULTILINE)
     return {heading.lower(): text for heading, text in zip(parts[1::2], parts[2::2])}
+
+
+def blocks(language):
+    """The code blocks of the runbook in that language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", read(RUNBOOK), re.MULTILINE | re.DOTALL)
 
 
 class Alerts(DeployTest):
@@ -93,12 +98,27 @@ class Alerts(DeployTest):
                     self.assertRegex(book[alert["alert"].lower()], rf"(?m)^{part}")
 
     def test_queries_of_the_runbook_are_promql(self):
-        """Lines of its code blocks that name a metric, as the expressions of a rules file."""
-        text = read(RUNBOOK).replace("\n  /", " /")
-        lines = [line for block in re.findall(r"```\n(.*?)```", text, re.DOTALL) for line in block.splitlines()
-                 if re.search(r"\bquantd_\w+|^up", line)]
+        """Each line of its blocks of queries, as an expression of a rules file; a division goes over two lines."""
+        lines = [line for block in blocks("promql") for line in block.replace("\n  /", " /").splitlines()]
         self.assertGreater(len(lines), len(alerts()))
         rules = [{"record": f"runbook:query{i}", "expr": line} for i, line in enumerate(lines)]
         with open(self.path("runbook.yaml"), "w", encoding="utf-8") as file:
             yaml.safe_dump({"groups": [{"name": "runbook", "rules": rules}]}, file)
         self.run_tool(need("promtool"), "check", "rules", self.path("runbook.yaml"))
+
+    def test_commands_of_the_runbook_are_shell(self):
+        """Each block says whether it is for the shell or for Prometheus, and the shell understands the former."""
+        commands = [line for block in blocks("sh") for line in block.splitlines()]
+        self.assertEqual(len(re.findall(r"^```\w*$", read(RUNBOOK), re.MULTILINE)),
+                         2 * (len(blocks("sh")) + len(blocks("promql"))))
+        self.assertGreater(len(commands), len(alerts()))
+        for line in commands:
+            with self.subTest(line):
+                self.assertIn(line.split()[0], {"kubectl", "quantctl", "cmctl"})
+                self.run_tool(need("bash"), "-n", "-c", line)
+
+    def test_options_that_the_runbook_looks_up_are_in_the_config_map(self):
+        names = re.findall(r"{\.data\.(\w+)}", "".join(blocks("sh")))
+        self.assertIn("QUANTD_LOG_LEVEL", names)
+        config = yaml.safe_load(read(os.path.join(DEPLOY, "k8s", "base", "config-map.yaml")))["data"]
+        self.assertLessEqual(set(names), set(config))

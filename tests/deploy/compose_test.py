@@ -1,5 +1,6 @@
 """The laptop setup: its files are accepted, containers are restricted, the viewer shows the dashboards."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,22 +14,33 @@ from dashboard_load import Load
 from harness import DEPLOY, DeployTest, need, wait_until
 
 COMPOSE = os.path.join(DEPLOY, "compose", "compose.yaml")
+RUN = os.path.join(DEPLOY, "compose", "run.yaml")
+MODELS = {"QUANTD_MODELS": "/models"}
 RULES = os.path.join(DEPLOY, "alerts", "quantd.rules.yaml")
 VIEWER = "/user/viewer/"
 DONE = "document.body.dataset.done"
 
 
 class ComposeFile(DeployTest):
-    def config(self, path=COMPOSE):
-        """The file as compose understands it."""
-        done = subprocess.run([need("docker-compose"), "-f", path, "--profile", "run", "config"],
-                              capture_output=True, text=True)
+    def compose(self, *paths, environment=()):
+        """`config` of the files on top of each other."""
+        files = [word for path in paths for word in ("-f", path)]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("QUANTD_")}
+        return subprocess.run([need("docker-compose"), *files, "config"], capture_output=True, text=True,
+                              env={**clean, **dict(environment)})
+
+    def config(self, *paths, environment=()):
+        """The files as compose understands them."""
+        done = self.compose(*paths, environment=environment)
         self.assertEqual(done.returncode, 0, done.stderr)
         return yaml.safe_load(done.stdout)
 
+    def services(self):
+        return self.config(COMPOSE, RUN, environment=MODELS)["services"]
+
     def test_compose_accepts_it_and_no_other_field(self):
-        services = self.config()["services"]
-        self.assertEqual(set(services), {"quantd", "prometheus", "quantctl"})
+        self.assertEqual(set(self.config(COMPOSE)["services"]), {"quantd", "prometheus"})
+        self.assertEqual(set(self.services()), {"quantd", "prometheus", "quantctl"})
         with open(COMPOSE, encoding="utf-8") as file:
             text = file.read()
         with open(self.path("compose.yaml"), "w", encoding="utf-8") as file:
@@ -36,21 +48,35 @@ class ComposeFile(DeployTest):
         with self.assertRaises(AssertionError):
             self.config(self.path("compose.yaml"))
 
+    def test_a_run_asks_for_the_folder_with_the_models(self):
+        done = self.compose(COMPOSE, RUN)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("QUANTD_MODELS=/path/to/models", done.stderr)
+        self.assertEqual([str(one).split(":")[0] for one in self.services()["quantctl"]["volumes"]], ["/models"])
+
     def test_services_are_restricted_and_open_on_this_machine_only(self):
-        for name, service in self.config()["services"].items():
+        for name, service in self.services().items():
             with self.subTest(name):
                 self.assertTrue(service["read_only"])
                 self.assertEqual(service["cap_drop"], ["ALL"])
                 self.assertEqual(service["security_opt"], ["no-new-privileges:true"])
                 self.assertIn("mem_limit", service)
-                self.assertRegex(service["image"], r":v?\d+\.\d+\.\d+$")
+                # Built here, or with the registry's name, without which podman may ask which one is meant.
+                self.assertRegex(service["image"], r"^(quantd|docker\.io/.+):v?\d+\.\d+\.\d+$")
                 for port in service.get("ports", []):
                     self.assertTrue(str(port).startswith("127.0.0.1:"), port)
                 for volume in service.get("volumes", []):
                     source = str(volume).split(":", maxsplit=1)[0]
                     self.assertTrue(name == "quantctl" or not source.startswith("/") or os.path.exists(source), source)
-        quantd = self.config()["services"]["quantd"]
+        quantd = self.services()["quantd"]
         self.assertEqual(quantd["healthcheck"]["test"], ["CMD", "/usr/local/bin/quantd", "health"])
+
+    def test_the_server_computes_as_in_a_cluster(self):
+        path = os.path.join(DEPLOY, "k8s", "base", "config-map.yaml")
+        with open(path, encoding="utf-8") as file:
+            cluster = yaml.safe_load(file)["data"]
+        mine = self.services()["quantd"]["environment"]
+        self.assertEqual(mine["OPENBLAS_CORETYPE"], cluster["OPENBLAS_CORETYPE"])
 
     def test_promtool_accepts_the_configuration(self):
         """As in the container: the rules in a folder beside it."""
@@ -60,11 +86,17 @@ class ComposeFile(DeployTest):
         self.run_tool(need("promtool"), "check", "config", self.path("prometheus.yml"))
         with open(self.path("prometheus.yml"), encoding="utf-8") as file:
             jobs = yaml.safe_load(file)["scrape_configs"]
-        services = self.config()["services"]
+        hosts = set()
         for job in jobs:
-            host = job["static_configs"][0]["targets"][0].split(":")[0]
-            self.assertIn(host, services)
-            self.assertEqual(set(job["static_configs"][0]["labels"]), {"namespace", "pod"})
+            if "dns_sd_configs" in job:  # a target only while the name resolves
+                hosts.update(*(one["names"] for one in job["dns_sd_configs"]))
+                labels = {one["target_label"] for one in job["relabel_configs"]}
+            else:
+                hosts.update(target.split(":")[0] for target in job["static_configs"][0]["targets"])
+                labels = set(job["static_configs"][0]["labels"])
+            self.assertEqual(labels, {"namespace", "pod"})
+        self.assertEqual(hosts, {"quantd", "quantctl"})
+        self.assertLessEqual(hosts, set(self.services()))
 
 
 class Viewer(DeployTest):
@@ -79,6 +111,8 @@ class Viewer(DeployTest):
             for name in dashboard_queries.NAMES:
                 with self.subTest(name):
                     self.check_dashboard(load, name)
+            self.check_default_range(load)
+            self.check_axes()
             self.check_clean(load.prometheus.url)
             self.check_planted(load)
 
@@ -107,6 +141,25 @@ class Viewer(DeployTest):
         lines = self.browser.evaluate("document.querySelectorAll('svg path').length")
         self.assertGreater(lines, 10)
 
+    def check_default_range(self, load):
+        self.show(load, dashboard="operator")
+        chosen = "[...document.querySelectorAll('select')].map(e => e.selectedOptions[0].textContent)"
+        self.assertIn("15 min", self.browser.evaluate(chosen))
+
+    def check_axes(self):
+        """One unit on an axis, and no half things."""
+        for high, unit, whole, expected in (
+                (165, "s", False, ["0 min", "1 min", "2 min"]),
+                (0.0017, "s", False, ["0 ms", "0.5 ms", "1 ms", "1.5 ms"]),
+                (1.6e6, "Bps", False, ["0 MB/s", "0.5 MB/s", "1 MB/s", "1.5 MB/s"]),
+                (1.2 * 2 ** 30, "bytes", True, ["0 GiB", "0.5 GiB", "1 GiB"]),
+                (1, "bytes", True, ["0 B", "1 B"]),
+                (1, "none", True, ["0", "1"]),
+                (1, "percentunit", False, ["0 %", "50 %", "100 %"])):
+            arguments = json.dumps([0, high, 4, unit, whole])
+            with self.subTest(arguments):
+                self.assertEqual(self.browser.evaluate(f"ticks(...{arguments}).map(one => one[1])"), expected)
+
     def check_clean(self, url):
         self.assertEqual(self.browser.errors, [])
         others = [one for one in self.browser.requests if not one.startswith((url + "/", "data:"))]
@@ -117,3 +170,10 @@ class Viewer(DeployTest):
         empty = self.show(load, dashboard="operator", range=300, namespace="nobody")
         self.assertIn("Pool in use", empty)
         self.assertNotIn("Certificate expires in", empty)  # without TLS it has nothing to show
+        self.assertEqual(self.texts(".empty"), {"no samples yet"})
+        self.assertEqual(self.texts(".failed"), set())
+        self.show(load, dashboard="operator", range="wrong")
+        self.assertTrue(any("invalid parameter" in text for text in self.texts(".failed")), self.texts(".failed"))
+
+    def texts(self, selector):
+        return set(self.browser.evaluate(f"[...document.querySelectorAll('{selector}')].map(e => e.textContent)"))

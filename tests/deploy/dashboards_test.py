@@ -98,6 +98,42 @@ class ConfigMaps(DeployTest):
                 self.assertEqual(one["data"], {f"{name}.json": file.read()})
 
 
+class Counts(DeployTest):
+    """Numbers over the chosen time: exact, where increase() reckons on to the ends of the range."""
+
+    def queries(self):
+        for name in dashboard_queries.NAMES:
+            dashboard = dashboard_queries.load(name)
+            for panel, target in dashboard_queries.queries(dashboard):
+                counts = "_total{" in target["expr"] and "$__range" in target["expr"]
+                if counts and panel["type"] in ("stat", "table"):
+                    yield dashboard_queries.substitute(target["expr"], dashboard, {"__range": "15m"})
+
+    def check(self, values, expression):
+        """That the expression is true of a counter with these values, every 5 s."""
+        labels = 'namespace="quantd",pod="quantd-0",method="gptq"'
+        series = [f'quantd_weight_outcomes_total{{{labels},outcome="degraded",reason="damping"}}',
+                  f'quantd_jobs_total{{{labels},outcome="failed"}}', f'quantd_rejects_total{{{labels},reason="queue_jobs"}}',
+                  f"quantd_weights_quantized_total{{{labels}}}", f"quantd_log_lines_dropped_total{{{labels}}}"]
+        tests = [{"expr": f"min(({query}) {expression})", "eval_time": "1m", "exp_samples": [{"labels": "{}", "value": 1}]}
+                 for query in self.queries()]
+        self.assertGreater(len(tests), 5)
+        with open(self.path("counts.yaml"), "w", encoding="utf-8") as file:
+            yaml.safe_dump({"tests": [{"interval": "5s", "promql_expr_test": tests,
+                                       "input_series": [{"series": one, "values": values} for one in series]}]}, file)
+        self.run_tool(need("promtool"), "test", "rules", self.path("counts.yaml"))
+
+    def test_a_run_right_after_the_start_is_counted_exactly(self):
+        self.check("0 0 84x10", "== bool 84")
+
+    def test_what_was_before_a_restart_counts_too(self):
+        self.check("0 0 84x4 0 0 50x4", ">= bool 134")
+
+    def test_a_wrong_number_is_found(self):
+        with self.assertRaises(AssertionError):
+            self.check("0 0 84x10", "== bool 83")
+
+
 def has_data(prometheus, expression):
     """Whether the last minute has a finite sample. An expression that Prometheus refuses raises HTTPError."""
     now = time.time()

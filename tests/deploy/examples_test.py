@@ -1,18 +1,18 @@
 """The examples are accepted by the tools they are for, and do what they say against a local quantd."""
 
 import copy
+import functools
 import json
 import os
 import re
-import shutil
 
 import manifests
-from harness import BIN_DIR, DEPLOY, VENV, DeployTest, need
+from harness import BIN_DIR, VENV, DeployTest, need
+from manifests import EXAMPLES
 from policy_rules import Objects
 
 from checkpoint import Model
 
-EXAMPLES = os.path.join(DEPLOY, "examples")
 DAG, DAY = "quantize_checkpoints", "2026-01-02"
 SERVER = "dns:///quantd.quantd.svc:50051"
 # Reads a workflow with Argo's own models and writes back what they understood.
@@ -90,7 +90,24 @@ class ArgoTest(ExampleTest):
         values.update({"workflow.parameters.server": self.server, "inputs.parameters.model": model})
         filled = [re.sub(r"{{(.*?)}}", lambda match: values[match.group(1)], word)
                   for word in container["command"] + container["args"]]
-        return [word.replace("/models/", self.path("models", "")) for word in filled]
+        changes = {"/models/": self.path("models", ""),
+                   # A free port, and no minute of waiting for a last scrape.
+                   "--metrics-listen=0.0.0.0:9465": "--metrics-listen=127.0.0.1:0", "--metrics-linger=60":
+                   "--metrics-linger=0"}
+        return [functools.reduce(lambda text, change: text.replace(*change), changes.items(), word)
+                for word in filled]
+
+    def test_prometheus_finds_its_runs(self):
+        """The PodMonitor beside it selects the pods of `quantize`, and the port where quantctl serves metrics."""
+        [monitor] = manifests.read(os.path.join(EXAMPLES, "pod-monitor.yaml"))
+        quantize = self.templates["quantize"]
+        self.assertEqual(quantize["metadata"]["labels"], monitor["spec"]["selector"]["matchLabels"])
+        [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+        [port] = quantize["container"]["ports"]
+        self.assertEqual(port["name"], endpoint["port"])
+        self.assertIn(f"--metrics-listen=0.0.0.0:{port['containerPort']}", quantize["container"]["args"])
+        [server] = Objects(manifests.render_overlay("cpu")).of("PodMonitor")
+        self.assertEqual(monitor["metadata"]["labels"]["release"], server["metadata"]["labels"]["release"])
 
     def test_tries_again_only_where_that_helps(self):
         expression = self.templates["quantize"]["retryStrategy"]["expression"]
@@ -116,10 +133,23 @@ class ArgoTest(ExampleTest):
         for template in self.templates.values():
             if "container" in template:
                 self.assertEqual(template["container"]["image"], objects.container["image"])
-        for example in os.listdir(EXAMPLES):
-            if example.endswith((".yaml", ".py")):
-                with open(os.path.join(EXAMPLES, example), encoding="utf-8") as file:
-                    self.assertIn(SERVER, file.read(), example)
+        for example in ("argo-workflow.yaml", "airflow_dag.py", "ray_job.py"):
+            with open(os.path.join(EXAMPLES, example), encoding="utf-8") as file:
+                self.assertIn(SERVER, file.read(), example)
+
+
+class ClientNamespaceTest(DeployTest):
+    def test_client_certificates_are_those_that_the_server_trusts(self):
+        """Of the issuer that signs the server's own, whose ca.crt it takes for clients; for any namespace."""
+        [client] = manifests.read(os.path.join(EXAMPLES, "client-certificate.yaml"))
+        objects = Objects(manifests.render_overlay("mtls"))
+        [server] = objects.named("Certificate", "quantd-tls")
+        self.assertEqual(client["spec"]["issuerRef"], server["spec"]["issuerRef"])
+        self.assertEqual(client["spec"]["issuerRef"]["kind"], "ClusterIssuer")
+        self.assertNotIn("namespace", client["metadata"])
+        self.assertIn("client auth", client["spec"]["usages"])
+        [volume] = objects.pod["volumes"]
+        self.assertEqual(volume["secret"]["secretName"], server["spec"]["secretName"])
 
 
 class AirflowTest(ExampleTest):
@@ -127,17 +157,28 @@ class AirflowTest(ExampleTest):
         super().setUp()
         self.airflow = need("airflow")
         os.makedirs(self.path("dags"))
-        shutil.copy(os.path.join(EXAMPLES, "airflow_dag.py"), self.path("dags"))
+        self.write_dag()
         self.environment.update(AIRFLOW_HOME=self.path("airflow"), AIRFLOW__CORE__DAGS_FOLDER=self.path("dags"),
                                 AIRFLOW__CORE__LOAD_EXAMPLES="False", AIRFLOW__LOGGING__LOGGING_LEVEL="WARNING")
         self.run_example(self.airflow, "db", "migrate")
         self.run_example(self.airflow, "dags", "reserialize")
 
+    def write_dag(self):
+        """The example, without the minute of waiting for a last scrape."""
+        with open(os.path.join(EXAMPLES, "airflow_dag.py"), encoding="utf-8") as file:
+            text = file.read()
+        waits = '"--metrics-linger", "60"'
+        self.assertIn(waits, text)
+        with open(self.path("dags", "airflow_dag.py"), "w", encoding="utf-8") as file:
+            file.write(text.replace(waits, '"--metrics-linger", "0"'))
+
     def test_airflow_runs_it(self):
         """One of the models is absent: quantctl ends with 2, and its task fails at once, with ten tries left."""
-        conf = {"models": [*self.MODELS, "absent"], "folder": self.path("models"), "server": self.server}
+        conf = {"models": [*self.MODELS, "absent"], "folder": self.path("models"), "server": self.server,
+                "metrics": "127.0.0.1:0"}
         done = self.run_example(self.airflow, "dags", "test", DAG, DAY, "--conf", json.dumps(conf), code=1)
         self.assertIn("exit code 2, no use in trying again", done.stdout + done.stderr)
+        self.assertIn("--metrics-listen 127.0.0.1:0 --metrics-linger 0: exit code 2", done.stdout + done.stderr)
         self.assertEqual(self.states(), {
             "models": ["success"],
             "checkpoint.quantize": ["success", "success", "failed"],

@@ -1,11 +1,12 @@
 """The Kubernetes objects as they would be applied: rendered by kubectl and helm, and held against the schemas."""
 
 import functools
-import glob
 import gzip
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 import unittest
 
 import jsonschema
@@ -14,11 +15,15 @@ import yaml
 from harness import DEPLOY, ROOT, need
 
 OVERLAYS = ("dev", "cpu", "gpu", "mtls")
+NAMESPACES = {"gpu": "quantd-gpu"}  # of the others: quantd
 K8S = os.path.join(DEPLOY, "k8s")
 CHART = os.path.join(DEPLOY, "chart")
+EXAMPLES = os.path.join(DEPLOY, "examples")
 SCHEMAS = os.path.join(os.path.dirname(ROOT), "shared", "data", "k8s-schemas")
 
 DEFINITIONS = "#/definitions/"
+# Kinds that have the schema of another: cert-manager's ClusterIssuer is an Issuer without a namespace.
+SAME_AS = {"ClusterIssuer": "Issuer"}
 OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 # What the OpenAPI document calls plain strings, as the API server parses it.
 WRITTEN_FORMS = {
@@ -60,10 +65,15 @@ def _overlay_text(name):
     return output(need("kubectl"), "kustomize", os.path.join(K8S, "overlays", name))
 
 
+def chart_arguments(name=None):
+    """What `helm template` needs to make the objects of the overlay NAME, its Namespace too."""
+    namespace = ["--namespace", NAMESPACES.get(name, "quantd"), "--set", "namespace.create=true"]
+    return namespace + (["--values", os.path.join(CHART, f"values-{name}.yaml")] if name else [])
+
+
 @functools.cache
 def _chart_text(name):
-    arguments = ["--values", os.path.join(CHART, f"values-{name}.yaml")] if name else []
-    return output(need("helm"), "template", "quantd", CHART, *arguments)
+    return output(need("helm"), "template", "quantd", CHART, *chart_arguments(name))
 
 
 def render_overlay(name):
@@ -76,10 +86,24 @@ def render_chart(name=None):
     return parse(_chart_text(name))
 
 
-def alternatives():
-    """File name -> objects of what may replace a part of the overlays."""
-    paths = glob.glob(os.path.join(K8S, "alternatives", "*.yaml"))
-    return {os.path.basename(path): read(path) for path in sorted(paths)}
+def render_changed(overlay, changes):
+    """The overlay's objects after `changes` of a copy of deploy/k8s: path -> function that changes the text."""
+    with tempfile.TemporaryDirectory(prefix="quantd-deploy-") as folder:
+        for name in ("k8s", "dashboards"):
+            shutil.copytree(os.path.join(DEPLOY, name), os.path.join(folder, name))
+        for path, change in changes.items():
+            with open(os.path.join(folder, "k8s", path), "r+", encoding="utf-8") as file:
+                text = change(file.read())
+                file.seek(0)
+                file.write(text)
+                file.truncate()
+        return parse(output(need("kubectl"), "kustomize", os.path.join(folder, "k8s", "overlays", overlay)))
+
+
+def render_with_hpa(overlay):
+    """The overlay with the component of deploy/k8s/alternatives."""
+    return render_changed(overlay, {
+        f"overlays/{overlay}/kustomization.yaml": lambda text: text + "components: [../../alternatives]\n"})
 
 
 def title(one):
@@ -107,7 +131,7 @@ class Schemas:
 
     def _custom(self, group, version, kind):
         """The schema of a custom resource; the parts that all objects share are those of the core."""
-        path = os.path.join(self.folder, "crd", group, f"{kind.lower()}_{version}.json")
+        path = os.path.join(self.folder, "crd", group, f"{SAME_AS.get(kind, kind).lower()}_{version}.json")
         if not os.path.exists(path):
             return None
         with open(path, encoding="utf-8") as file:

@@ -13,7 +13,8 @@ READINESS = "quantd.v1.QuantizationService"
 LIVENESS = "liveness"
 # Environment variables that are not quantd's own, and who reads them.
 FOREIGN_ENVIRONMENT = {"OPENBLAS_CORETYPE": "OpenBLAS", "NVIDIA_DRIVER_CAPABILITIES": "NVIDIA's container toolkit"}
-CLUSTER_WIDE = {"Namespace"}
+CLUSTER_WIDE = {"Namespace", "ClusterIssuer"}
+CERT_MANAGER = "cert-manager"  # the namespace where a ClusterIssuer looks for its Secret
 VOLUME_TYPES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected",
                 "secret"}
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": MIB, "Gi": 1 << 30, "Ti": 1 << 40}
@@ -71,6 +72,13 @@ class Objects:
                 found.update(config["data"])
         found.update({one["name"]: one.get("value", "") for one in self.container.get("env", [])})
         return found
+
+    def authority(self):
+        """The Certificate that ClusterIssuers sign with, and who issues it."""
+        secrets = {one["spec"].get("ca", {}).get("secretName") for one in self.of("ClusterIssuer")}
+        certificates = [one for one in self.of("Certificate") if one["spec"]["secretName"] in secrets]
+        return certificates + [issuer for one in certificates
+                               for issuer in self.named("Issuer", one["spec"]["issuerRef"]["name"])]
 
     def autoscalers(self):
         return self.of("ScaledObject", "HorizontalPodAutoscaler")
@@ -132,13 +140,15 @@ def images_are_pinned(objects):
 
 
 def everything_is_in_one_namespace(objects):
-    [namespace] = objects.of("Namespace")
+    """But for the CA, which serves all namespaces."""
+    [namespace] = [one["metadata"]["name"] for one in objects.of("Namespace")]
     for one in objects.all:
-        if one["kind"] not in CLUSTER_WIDE and one["metadata"].get("namespace") != namespace["metadata"]["name"]:
-            yield f"{title(one)} is in namespace {one['metadata'].get('namespace')}"
-    for query in queries(objects):
+        wanted = CERT_MANAGER if one in objects.authority() else namespace
+        if one["kind"] not in CLUSTER_WIDE and one["metadata"].get("namespace") != wanted:
+            yield f"{title(one)} is in namespace {one['metadata'].get('namespace')} instead of {wanted}"
+    for query in queries(objects) + alert_expressions(objects):
         for asked in re.findall(r'namespace="([^"]*)"', query):
-            if asked != namespace["metadata"]["name"]:
+            if asked != namespace:
                 yield f"a query asks for namespace {asked}"
 
 
@@ -262,22 +272,31 @@ def plain_text_or_tls(objects):
 
 
 def secrets_are_made_and_closed(objects):
-    made = {one["spec"]["secretName"] for one in objects.of("Certificate")}
+    made = {(one["metadata"].get("namespace"), one["spec"]["secretName"]) for one in objects.of("Certificate")}
+    here = objects.deployment["metadata"].get("namespace")
     for volume in objects.pod.get("volumes", []):
         if "secret" in volume:
-            if volume["secret"]["secretName"] not in made:
+            if (here, volume["secret"]["secretName"]) not in made:
                 yield f"Secret {volume['secret']['secretName']} is made by no Certificate"
             if volume["secret"].get("defaultMode") != 0o440:
                 yield f"volume {volume['name']}: mode {volume['secret'].get('defaultMode', 0o644):o} instead of 440"
             if objects.pod["securityContext"].get("fsGroup") != 10001:
                 yield f"volume {volume['name']}: quantd's group 10001 cannot read it"
-    issuers = {one["metadata"]["name"] for one in objects.of("Issuer")}
+    yield from issuers_exist(objects)
+    for one in objects.of("Issuer", "ClusterIssuer"):
+        wanted = (one["metadata"].get("namespace", CERT_MANAGER), one["spec"].get("ca", {}).get("secretName"))
+        if "ca" in one["spec"] and wanted not in made:
+            yield f"{title(one)}: no Certificate makes Secret {wanted[1]} in namespace {wanted[0]}"
+
+
+def issuers_exist(objects):
+    """An Issuer serves its own namespace, a ClusterIssuer all of them."""
     for one in objects.of("Certificate"):
-        if one["spec"]["issuerRef"]["name"] not in issuers:
-            yield f"{title(one)}: no Issuer {one['spec']['issuerRef']['name']}"
-    for one in objects.of("Issuer"):
-        if one["spec"].get("ca", {}).get("secretName") not in made | {None}:
-            yield f"{title(one)}: no Certificate makes Secret {one['spec']['ca']['secretName']}"
+        reference = one["spec"]["issuerRef"]
+        found = objects.named(reference.get("kind", "Issuer"), reference["name"])
+        if not any(issuer["metadata"].get("namespace", one["metadata"].get("namespace"))
+                   == one["metadata"].get("namespace") for issuer in found):
+            yield f"{title(one)}: no {reference.get('kind', 'Issuer')} {reference['name']} for its namespace"
 
 
 def server_certificate_has_the_service_names(objects):
@@ -341,6 +360,11 @@ def a_lost_prometheus_scales_nothing_down(objects):
 
 def queries(objects):
     return [trigger["metadata"]["query"] for one in objects.of("ScaledObject") for trigger in one["spec"]["triggers"]]
+
+
+def alert_expressions(objects):
+    return [rule["expr"] for one in objects.of("PrometheusRule") for group in one["spec"]["groups"]
+            for rule in group["rules"]]
 
 
 @functools.cache

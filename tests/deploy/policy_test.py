@@ -1,16 +1,12 @@
 """The policy rules hold for every overlay and for the chart, and each of them finds what it is there for."""
 
 import copy
+import os
 import unittest
 
 import manifests
 import policy_rules
 from policy_rules import Objects, findings
-
-
-def with_hpa(objects):
-    """The overlay cpu as someone has it who takes the HPA instead of the ScaledObject."""
-    return [one for one in objects if one["kind"] != "ScaledObject"] + manifests.alternatives()["hpa.yaml"]
 
 
 class PolicyTest(unittest.TestCase):
@@ -27,7 +23,11 @@ class PolicyTest(unittest.TestCase):
                 self.assertEqual(findings(manifests.render_chart(values)), [])
 
     def test_hpa_instead_of_the_scaled_object_has_no_findings(self):
-        self.assertEqual(findings(with_hpa(manifests.render_overlay("cpu"))), [])
+        for overlay in ("cpu", "gpu"):
+            with self.subTest(overlay):
+                objects = manifests.render_with_hpa(overlay)
+                self.assertEqual([one["kind"] for one in Objects(objects).autoscalers()], ["HorizontalPodAutoscaler"])
+                self.assertEqual(findings(objects), [])
 
 
 def config(objects):
@@ -50,8 +50,8 @@ def trigger(objects, number=0):
     return scaled(objects)["triggers"][number]
 
 
-def certificate(objects, name):
-    return objects.named("Certificate", name)[0]["spec"]
+def certificate(objects, name, part="spec"):
+    return objects.named("Certificate", name)[0][part]
 
 
 def namespace_labels(objects):
@@ -95,6 +95,9 @@ VIOLATIONS = {
     "everything_is_in_one_namespace": [
         lambda o: o.of("Service")[0]["metadata"].update(namespace="default"),
         lambda o: trigger(o)["metadata"].update(query='sum(quantd_backlog_seconds{namespace="other"})'),
+        lambda o: spec(o, "PrometheusRule")["groups"][0]["rules"][0].update(expr='absent(up{namespace="other"})'),
+        lambda o: certificate(o, "quantd-ca", "metadata").update(namespace="quantd"),
+        lambda o: o.named("Issuer", "quantd-selfsigned")[0]["metadata"].update(namespace="quantd"),
     ],
     "selectors_match": [
         lambda o: o.labels.update({"app.kubernetes.io/name": "quantd2"}),
@@ -154,7 +157,10 @@ VIOLATIONS = {
         lambda o: secret(o).pop("defaultMode"),
         lambda o: o.pod["securityContext"].pop("fsGroup"),
         lambda o: certificate(o, "quantd-tls")["issuerRef"].update(name="letsencrypt"),
+        lambda o: certificate(o, "quantd-tls")["issuerRef"].update(kind="Issuer"),
         lambda o: certificate(o, "quantd-ca").update(secretName="other"),
+        lambda o: certificate(o, "quantd-ca", "metadata").update(namespace="quantd"),
+        lambda o: certificate(o, "quantd-tls", "metadata").update(namespace="cert-manager"),
     ],
     "server_certificate_has_the_service_names": [
         lambda o: certificate(o, "quantd-tls").update(dnsNames=["quantd.example.com"]),
@@ -174,7 +180,7 @@ VIOLATIONS = {
     ],
     "replicas_have_one_owner": [
         lambda o: o.deployment["spec"].update(replicas=2),
-        lambda o: o.all.extend(manifests.alternatives()["hpa.yaml"]),
+        lambda o: o.all.extend(manifests.read(os.path.join(manifests.K8S, "alternatives", "hpa.yaml"))),
         lambda o: o.all.remove(o.of("ScaledObject")[0]),
     ],
     "a_lost_prometheus_scales_nothing_down": [
@@ -202,6 +208,6 @@ class PlantedViolationTest(unittest.TestCase):
                     self.assertTrue(findings(broken.all, [getattr(policy_rules, rule)]))
 
     def test_metrics_of_an_hpa_are_checked(self):
-        objects = with_hpa(manifests.render_overlay("cpu"))
+        objects = manifests.render_with_hpa("cpu")
         Objects(objects).of("HorizontalPodAutoscaler")[0]["spec"]["metrics"][0]["pods"]["metric"]["name"] = "queue"
         self.assertEqual(findings(objects), ["metrics_exist: queue is no metric of quantd"])

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import unittest.mock
 
@@ -26,13 +27,13 @@ class RenderTest(DeployTest):
         watched = ["PrometheusRule/quantd"] + [
             f"ConfigMap/quantd-dashboard-{name.removesuffix('.json')}"
             for name in os.listdir(os.path.join(DEPLOY, "dashboards")) if name.endswith(".json")]
-        tls = ["Issuer/quantd-selfsigned", "Issuer/quantd-ca", "Certificate/quantd-ca", "Certificate/quantd-tls",
-               "Certificate/quantd-client-tls"]
+        tls = ["Issuer/quantd-selfsigned", "ClusterIssuer/quantd-ca", "Certificate/quantd-ca",
+               "Certificate/quantd-tls"]
         self.assertGreater(len(watched), 1, "no dashboards")
         for overlay, expected in {
             "dev": ["Namespace/quantd", *core],
             "cpu": ["Namespace/quantd", *core, *scaled, *watched],
-            "gpu": ["Namespace/quantd-gpu", *core, *scaled],
+            "gpu": ["Namespace/quantd-gpu", *core, *scaled, "PrometheusRule/quantd"],
             "mtls": ["Namespace/quantd", *core, *scaled, *watched, *tls],
         }.items():
             with self.subTest(overlay):
@@ -48,6 +49,55 @@ class RenderTest(DeployTest):
         [rules] = manifests.read(os.path.join(DEPLOY, "alerts", "quantd.rules.yaml"))
         [rule] = Objects(manifests.render_overlay("cpu")).of("PrometheusRule")
         self.assertEqual(rule["spec"], rules)
+
+    def test_every_pool_has_its_own_alert(self):
+        for overlay, number in {"cpu": 4, "gpu": 1}.items():
+            with self.subTest(overlay):
+                [rule] = Objects(manifests.render_overlay(overlay)).of("PrometheusRule")
+                self.assertEqual(len(rule["spec"]["groups"]), number)
+                [down] = rule["spec"]["groups"][0]["rules"]
+                namespace = rule["metadata"]["namespace"]
+                self.assertEqual([down["alert"], down["expr"]],
+                                 ["QuantdDown", f'absent(quantd_build_info{{namespace="{namespace}"}})'])
+
+    def test_the_cluster_is_named_in_one_place(self):
+        """Each value of cluster.yaml reaches what it is for, and nothing else names it."""
+        path = os.path.join("base", "cluster.yaml")
+        [cluster] = manifests.read(os.path.join(manifests.K8S, path))
+        other = {"prometheusAddress": "https://metrics.test", "prometheusNamespace": "observability",
+                 "prometheusRelease": "main", "runbookUrl": "https://wiki.test/runbook"}
+        self.assertEqual(set(cluster["data"]), set(other))
+
+        def change(text):
+            for key, value in cluster["data"].items():
+                text = text.replace(f"{key}: {value}\n", f"{key}: {other[key]}\n")
+            return text
+
+        for overlay in ("cpu", "gpu", "mtls"):
+            with self.subTest(overlay):
+                objects = Objects(manifests.render_changed(overlay, {path: change}))
+                self.assertEqual({trigger["metadata"]["serverAddress"] for one in objects.of("ScaledObject")
+                                  for trigger in one["spec"]["triggers"]}, {other["prometheusAddress"]})
+                [policy] = objects.of("NetworkPolicy")
+                self.assertEqual(policy["spec"]["ingress"][1]["from"][0]["namespaceSelector"]["matchLabels"],
+                                 {"kubernetes.io/metadata.name": other["prometheusNamespace"]})
+                watched = objects.of("PodMonitor", "PrometheusRule")
+                self.assertEqual([one["metadata"]["labels"]["release"] for one in watched], ["main", "main"])
+                urls = re.findall(r'"runbook_url": "(.*?)"', json.dumps(objects.of("PrometheusRule")))
+                self.assertTrue(urls)
+                for url in urls:
+                    self.assertRegex(url, "^https://wiki.test/runbook#quantd[a-z]+$")
+                self.assertNotIn("cluster.yaml", json.dumps(objects.all))
+
+    def test_changes_that_the_readme_shows(self):
+        """Its blocks, at the end of the kustomization.yaml of the overlay cpu."""
+        with open(os.path.join(manifests.K8S, "README.md"), encoding="utf-8") as file:
+            blocks = re.findall(r"```yaml\n(.*?)```", file.read(), re.DOTALL)
+        self.assertEqual(len(blocks), 2)
+        objects = Objects(manifests.render_changed(
+            "cpu", {"overlays/cpu/kustomization.yaml": lambda text: text + "".join(blocks)}))
+        self.assertEqual([one["kind"] for one in objects.autoscalers()], ["HorizontalPodAutoscaler"])
+        self.assertEqual(objects.of("ServiceAccount")[0]["imagePullSecrets"], [{"name": "SECRET"}])
 
     def test_dashboards_are_those_of_the_dashboards_folder(self):
         maps = [one for one in manifests.render_overlay("cpu") if "grafana_dashboard" in one["metadata"]["labels"]]

@@ -1,4 +1,4 @@
-"""Every object that the overlays, the alternatives and the chart make obeys its schema; planted faults do not."""
+"""Every object of the overlays, the alternatives, the examples and the chart obeys its schema; planted faults do not."""
 
 import os
 import unittest
@@ -46,11 +46,12 @@ class SchemaTest(unittest.TestCase):
                 self.assertEqual(complaints(manifests.render_overlay(overlay)), [])
 
     def test_alternatives(self):
-        alternatives = manifests.alternatives()
-        self.assertTrue(alternatives)
-        for name, objects in alternatives.items():
+        self.assertEqual(complaints(manifests.render_with_hpa("cpu")), [])
+
+    def test_examples(self):
+        for name in ("client-certificate.yaml", "pod-monitor.yaml"):
             with self.subTest(name):
-                self.assertEqual(complaints(objects), [])
+                self.assertEqual(complaints(manifests.read(os.path.join(manifests.EXAMPLES, name))), [])
 
     def test_chart(self):
         for values in (None, *manifests.OVERLAYS):

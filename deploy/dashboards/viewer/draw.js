@@ -11,14 +11,31 @@ function element(tag, attributes, ...children) {
   return node;
 }
 
-// Round steps of an axis from 0 or `low` up to `high`; bytes are round in KiB, MiB, GiB.
-function ticks(low, high, count, unit) {
-  const raw = (high - low) / count;
-  const prefix = unit === 'bytes' ? 1024 ** Math.max(0, Math.floor(Math.log(raw) / Math.log(1024))) : 1;
-  const power = prefix * 10 ** Math.floor(Math.log10(raw / prefix));
-  const step = [1, 2, 5, 10].find(m => m * power >= raw) * power;
+// Round steps of an axis up to `high`, all in one unit: [value, text]. `whole` knows no half ones.
+function ticks(low, high, count, unit, whole) {
+  const [size, name] = unitFor(high, unit);
+  const raw = (high - low) / count / size;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  let step = [1, 2, 5, 10].find(m => m * power >= raw * (1 - 1e-9)) * power;
+  if (whole) step = Math.max(step, 1 / size);
+  const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   const found = [];
-  for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + step * 1e-9; v += step) found.push(v);
+  for (let i = Math.ceil(low / size / step - 1e-9); i * step * size <= high + step * size * 1e-9; i++) {
+    found.push([i * step * size, Number((i * step).toFixed(decimals)) + name]);
+  }
+  return found;
+}
+
+const CLOCK_STEPS = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600];
+
+// Round times of the range in the browser's time zone: [time, text].
+function clockTicks(range, count) {
+  const step = CLOCK_STEPS.find(s => s * count >= range.to - range.from) || CLOCK_STEPS.at(-1);
+  const zone = new Date(range.to * 1000).getTimezoneOffset() * 60;
+  const found = [];
+  for (let t = Math.ceil((range.from - zone) / step) * step + zone; t <= range.to; t += step) {
+    found.push([t, new Date(t * 1000).toTimeString().slice(0, step < 60 ? 8 : 5)]);
+  }
   return found;
 }
 
@@ -49,14 +66,14 @@ function drawLines(panel, series, range, box) {
   const svg = element('svg', {width: W, height: H});
   const x = t => left + (t - range.from) / (range.to - range.from) * (W - left - 4);
   const y = v => 6 + (1 - (v - low) / (high - low)) * (H - bottom - 6);
-  for (const v of ticks(low, high, 4, defaults.unit)) {
+  const whole = defaults.unit === 'bytes' || defaults.decimals === 0;
+  for (const [v, text] of ticks(low, high, 4, defaults.unit, whole)) {
     svg.append(element('line', {class: 'grid', x1: left, x2: W, y1: y(v), y2: y(v)}),
-      element('text', {x: left - 5, y: y(v) + 3, 'text-anchor': 'end'}, format(v, defaults.unit)));
+      element('text', {x: left - 5, y: y(v) + 3, 'text-anchor': 'end'}, text));
   }
-  const marks = Math.max(2, Math.round(W / 110));
-  for (let i = 0; i < marks; i++) {
-    const t = range.from + (i + .5) / marks * (range.to - range.from);
-    svg.append(element('text', {x: x(t), y: H - 2, 'text-anchor': 'middle'}, clock(t, range)));
+  for (const [t, text] of clockTicks(range, Math.max(3, Math.round(W / 80)))) {
+    // Half of the longest text is 22 wide; none is cut at the right.
+    if (x(t) < W - 22) svg.append(element('text', {x: x(t), y: H - 2, 'text-anchor': 'middle'}, text));
   }
   stacked.forEach(one => drawSeries(svg, one, custom, x, y, range.step));
   for (const step of near) {
@@ -95,13 +112,10 @@ function drawSeries(svg, one, custom, x, y, step) {
     if (custom.fillOpacity) {
       svg.append(element('path', {d: `M${top}L${back}Z`, fill: one.color, 'fill-opacity': custom.fillOpacity / 100}));
     }
-    svg.append(element('path', {d: `M${top}`, fill: 'none', stroke: one.color, 'stroke-width': 1.4}));
+    // With round ends a single sample is a dot.
+    svg.append(element('path', {d: `M${top}h0`, fill: 'none', stroke: one.color, 'stroke-linecap': 'round',
+      'stroke-width': run.length > 1 ? 1.4 : 4}));
   }
-}
-
-function clock(t, range) {
-  const text = new Date(t * 1000).toTimeString();
-  return range.to - range.from > 1800 ? text.slice(0, 5) : text.slice(0, 8);
 }
 
 const lastOf = one => one.points.map(p => p[1]).filter(Number.isFinite).pop();
@@ -110,7 +124,7 @@ function drawStat(panel, series) {
   const defaults = panel.fieldConfig.defaults;
   const value = lastOf(series[0]), color = thresholdColor(value, defaults);
   const filled = panel.options.colorMode === 'background';
-  return element('div', {class: 'stat', style: filled ? `background:${color};color:#fff` : `color:${color}`},
+  return element('div', {class: 'figure', style: filled ? `background:${color};color:#fff` : `color:${color}`},
     format(value, defaults.unit, defaults.decimals));
 }
 

@@ -7,46 +7,37 @@ const NAMED = {green: '#37872d', orange: '#e0752d', red: '#c4162a', blue: '#3274
   text: 'var(--ink)'};
 const colorOf = name => NAMED[name] || name;
 
-function scaled(value, step, names) {
+// From which size on a duration is written in which unit: [from, seconds, name].
+const DURATIONS = [[172800, 86400, ' d'], [7200, 3600, ' h'], [120, 60, ' min'], [1, 1, ' s'], [1e-3, 1e-3, ' ms'],
+  [0, 1e-6, ' µs']];
+const PER_SECOND = [1000, ['/s', ' K/s', ' M/s', ' G/s']];
+const SCALES = {bytes: [1024, [' B', ' KiB', ' MiB', ' GiB', ' TiB']], Bps: [1000, [' B/s', ' kB/s', ' MB/s', ' GB/s']],
+  ops: PER_SECOND, reqps: PER_SECOND, short: [1000, ['', ' K', ' M', ' G', ' T']]};
+
+// [size, name] of the unit in which a value of that magnitude is written.
+function unitFor(value, unit) {
+  const magnitude = Math.abs(value);
+  if (unit === 'percentunit') return [0.01, ' %'];
+  if (unit === 'dB') return [1, ' dB'];
+  if (unit === 's') return magnitude ? DURATIONS.find(([from]) => magnitude >= from).slice(1) : [1, ' s'];
+  const [step, names] = SCALES[unit] || [1, ['']];
   let i = 0;
-  while (Math.abs(value) >= step && i < names.length - 1) { value /= step; i++; }
-  return [value, names[i]];
+  while (i < names.length - 1 && magnitude >= step ** (i + 1)) i++;
+  return [step ** i, names[i]];
 }
 
 function digits(value, decimals) {
-  if (decimals === undefined) decimals = value === 0 || Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2;
-  if (value !== 0 && Math.abs(value) < 0.001 && decimals > 1) return value.toExponential(1);
-  const text = value.toFixed(decimals);
-  return decimals > 2 || !text.includes('.') ? text : text.replace(/\.?0+$/, '');
+  if (decimals !== undefined) return value.toFixed(decimals);
+  if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential(1);
+  const text = value.toFixed(value === 0 || Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2);
+  return text.includes('.') ? text.replace(/\.?0+$/, '') : text;
 }
 
-function duration(seconds, decimals) {
-  const size = Math.abs(seconds);
-  if (size === 0) return '0 s';
-  if (size < 1e-3) return digits(seconds * 1e6) + ' µs';
-  if (size < 1) return digits(seconds * 1e3) + ' ms';
-  if (size < 120) return digits(seconds, decimals) + ' s';
-  if (size < 7200) return digits(seconds / 60) + ' min';
-  if (size < 172800) return digits(seconds / 3600) + ' h';
-  return digits(seconds / 86400) + ' d';
-}
-
+// `decimals` are those of the unit itself: 1.25 K of something counted in whole ones.
 function format(value, unit, decimals) {
   if (!Number.isFinite(value)) return '-';
-  const short = (tail, step = 1000, names = ['', ' K', ' M', ' G', ' T']) => {
-    const [v, name] = scaled(value, step, names);
-    return digits(v, name === names[0] ? decimals : undefined) + name + tail;
-  };
-  switch (unit) {
-    case 's': return duration(value, decimals);
-    case 'percentunit': return digits(value * 100, decimals) + ' %';
-    case 'bytes': return short('', 1024, [' B', ' KiB', ' MiB', ' GiB', ' TiB']);
-    case 'Bps': return short('', 1000, [' B/s', ' kB/s', ' MB/s', ' GB/s']);
-    case 'ops': case 'reqps': return short('/s');
-    case 'dB': return digits(value, decimals) + ' dB';
-    case 'short': return short('');
-    default: return digits(value, decimals);
-  }
+  const [size, name] = unitFor(value, unit);
+  return digits(value / size, size === 1 || unit === 'percentunit' ? decimals : undefined) + name;
 }
 
 // The colour of a value by the panel's thresholds; the first step holds from minus infinity.

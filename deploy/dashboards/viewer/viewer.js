@@ -1,10 +1,12 @@
 // Shows a Grafana dashboard of the folder above without Grafana: the same queries, to the Prometheus that serves this
 // page.
-//   ?dashboard=operator&range=3600&VARIABLE=VALUE
-// When all panels are drawn, <body data-done data-empty="titles"> says so, for tests and pictures.
+//   ?dashboard=operator&range=900&VARIABLE=VALUE
+// When all panels are drawn, <body data-done data-empty="titles"> says so, for tests and pictures; `empty` are those
+// without samples or with an error.
 'use strict';
 
 const RANGES = {300: '5 min', 900: '15 min', 3600: '1 h', 21600: '6 h', 86400: '1 d'};
+const DEFAULT_RANGE = '900'; // who looks first has just started the server
 const REFRESH_SECONDS = 30;
 const POINTS = 180;
 const RATE_SECONDS = 20; // four scrapes of ../compose/prometheus.yml
@@ -40,7 +42,7 @@ function substitute(expression, variables, builtIn) {
 }
 
 function seconds() {
-  const range = Number(query.get('range') || 3600), step = Math.max(1, Math.round(range / POINTS));
+  const range = Number(query.get('range') || DEFAULT_RANGE), step = Math.max(1, Math.round(range / POINTS));
   const to = Math.floor(Date.now() / 1000 / step) * step;
   return {from: to - range, to, step};
 }
@@ -62,26 +64,28 @@ async function ask(target, number, variables, range) {
 
 async function drawPanel(panel, variables, range) {
   const {x, y, w, h} = panel.gridPos;
-  const place = `grid-column:${x + 1}/span ${w};grid-row:${y + 1}/span ${h}`;
+  const place = `--column:${x + 1}/span ${w};--row:${y + 1}/span ${h};--height:${h}`;
   if (panel.type === 'row') return element('div', {class: 'row', style: place}, panel.title);
-  const box = element('section', {class: 'panel', style: place},
+  const box = element('section', {class: `panel ${panel.type}`, style: place},
     element('h2', {title: panel.description || ''}, panel.title));
   try {
     const answers = await Promise.all(panel.targets.map((target, i) => ask(target, i, variables, range)));
     const series = answers.flat().filter(one => one.points.some(p => Number.isFinite(p[1])));
     // Lines need the size that the box has on the page.
-    box.paint = () => box.append(series.length ? DRAW[panel.type](panel, series, range, box) : nothing(panel));
+    box.paint = () => box.append(series.length ? DRAW[panel.type](panel, series, range, box) : withoutSamples(panel));
   } catch (error) {
-    box.append(nothing(panel, error.message));
+    box.append(failed(panel.title, error));
   }
   return box;
 }
 
-function nothing(panel, error) {
+function withoutSamples(panel) {
   const expected = panel.fieldConfig.defaults.noValue;
-  if (expected && !error) return element('div', {class: 'stat'}, expected);
-  return element('div', {class: 'empty', 'data-title': panel.title}, error || 'No data');
+  if (expected) return element('div', {class: 'figure'}, expected);
+  return element('div', {class: 'empty', 'data-title': panel.title}, 'no samples yet');
 }
+
+const failed = (title, error) => element('div', {class: 'empty failed', 'data-title': title}, error.message);
 
 function control(label, name, values, chosen) {
   const select = element('select', {}, ...values.map(([value, text]) =>
@@ -95,7 +99,7 @@ function drawControls(name, variables) {
     control('Dashboard', 'dashboard', [['operator', 'operator'], ['pipeline', 'pipeline']], name),
     ...variables.map(v => control(v.label, v.name,
       [...(v.includeAll ? [['', 'All']] : []), ...v.values.map(value => [value, value])], v.chosen)),
-    control('Last', 'range', Object.entries(RANGES), query.get('range') || '3600'));
+    control('Last', 'range', Object.entries(RANGES), query.get('range') || DEFAULT_RANGE));
 }
 
 async function draw() {
@@ -112,7 +116,7 @@ async function draw() {
 }
 
 function show() {
-  const fail = error => grid.replaceChildren(element('div', {class: 'empty', 'data-title': 'page'}, error.message));
+  const fail = error => grid.replaceChildren(failed('page', error));
   draw().catch(fail).finally(() => setTimeout(show, REFRESH_SECONDS * 1000));
 }
 
