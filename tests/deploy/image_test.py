@@ -234,7 +234,7 @@ class RunTest(harness.DeployTest):
         budget = container.events("start")[0]["budget_bytes"]
         checkpoint.Model(self.path("large"), layers=1, hidden=2048, ffn=4096)
         refused = self.quantctl("quantize", self.path("large"), "-o", self.path("no"), "--server", container.target,
-                                code=1)
+                                code=2)
         self.assertRegex(refused.stderr, rf"needs \d+ bytes on the server, more than its whole budget of {budget}")
         # What fits is done, however much of it comes at once.
         small = self.model(layers=4, hidden=512, ffn=1024)
