@@ -105,13 +105,17 @@ double Objective(const PlanGoal& goal, const PlanTotals& totals) {
 }
 
 // A search that ran out of states may have stopped short of what one candidate for all does.
-void TakeUniformIfBetter(const AllocationProblem& problem, Plan* plan) {
+void TakeUniformIfBetter(const AllocationProblem& problem, const std::vector<LayerClass>& classes,
+                         Plan* plan) {
   if (plan->best_uniform < 0 || plan->gap == 0) return;
   const UniformPlan& uniform = plan->uniform[plan->best_uniform];
   if (!IsBetter(problem.goal, uniform.totals, plan->totals)) return;
-  for (size_t l = 0; l < problem.layers.size(); ++l) {
-    plan->choice[l] = UniformOption(problem.layers[l], uniform.candidate);
+  std::vector<int> candidate_of_class;
+  candidate_of_class.reserve(classes.size());
+  for (const LayerClass& of : classes) {
+    candidate_of_class.push_back(UniformCandidate(of, uniform.candidate));
   }
+  plan->choice = ChoiceOf(problem, classes, candidate_of_class);
   plan->totals = uniform.totals;
 }
 
@@ -132,11 +136,11 @@ absl::StatusOr<Plan> Allocate(const AllocationProblem& problem) {
   plan.choice = LayerChoice(problem, classes, found.choice);
   plan.states = found.states;
   plan.totals = TotalsOf(problem.layers, plan.choice);
-  plan.uniform = UniformPlans(problem);
+  plan.uniform = UniformPlans(problem, classes);
   QUANTD_RETURN_IF_ERROR(problem.limits.Check());
   plan.best_uniform = BestUniform(problem.goal, plan.uniform);
   SetBound(problem.goal, found, &plan);
-  TakeUniformIfBetter(problem, &plan);
+  TakeUniformIfBetter(problem, classes, &plan);
   SetBound(problem.goal, found, &plan);
   return plan;
 }

@@ -69,7 +69,7 @@ struct PlanTotals {
   double block = 0;      // Q_b: those parameters / the scales that they have; 0 if there are none
 };
 
-// The same candidate for every layer that has a choice.
+// The same candidate for every layer that has a choice, alone or with those it must agree with.
 struct UniformPlan {
   int candidate = kDense;
   PlanTotals totals;
@@ -83,7 +83,7 @@ struct Plan {
   double bound = 0;
   double gap = 0;  // share by which a better plan could be better at most; 0: this is the optimum
   uint64_t states = 0;               // that the search took, limits.max_states at most
-  std::vector<UniformPlan> uniform;  // every candidate that all of them have, by bytes
+  std::vector<UniformPlan> uniform;  // every candidate that all of those have, by bytes
   int best_uniform = -1;             // of them: the one that meets the goal best; -1: none meets it
 };
 

@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_format.h"
 #include "workers/core/shape.h"
-#include "workers/planner/layer_classes.h"
 
 namespace quantd {
 namespace {
@@ -71,36 +70,42 @@ PlanTotals TotalsOf(const std::vector<PlanLayer>& layers, const std::vector<int>
   return sums.Totals();
 }
 
-int UniformOption(const PlanLayer& layer, int candidate) {
-  const int option = OptionOf(layer, candidate);
-  return option < 0 && layer.options.size() == 1 ? 0 : option;
+int UniformCandidate(const LayerClass& of, int candidate) {
+  for (const ClassOption& option : of.options) {
+    if (option.candidate == candidate) return candidate;
+  }
+  return of.options.front().candidate;
 }
 
-std::vector<UniformPlan> UniformPlans(const AllocationProblem& problem) {
+std::vector<UniformPlan> UniformPlans(const AllocationProblem& problem,
+                                      const std::vector<LayerClass>& classes) {
   const std::vector<PlanLayer>& layers = problem.layers;
   const std::vector<double> weights = ErrorWeights(layers);
   const int candidates = static_cast<int>(problem.candidates.size());
-  // Layers without a choice are added up once: they may be many, and the candidates too.
+  const auto add = [&](const LayerClass& of, int candidate, Sums* sums) {
+    for (const int l : of.layers) {
+      sums->Add(layers[l], layers[l].options[OptionOf(layers[l], candidate)], weights[l]);
+    }
+  };
+  // Classes without a choice are added up once: they may be many, and the candidates too.
   Sums fixed;
   std::vector<bool> held(candidates + 1);  // by candidate + 1, whether one of them has it
-  std::vector<size_t> free;
-  for (size_t l = 0; l < layers.size(); ++l) {
-    if (layers[l].options.size() > 1) {
-      free.push_back(l);
+  std::vector<const LayerClass*> free;
+  for (const LayerClass& of : classes) {
+    if (of.options.size() > 1) {
+      free.push_back(&of);
       continue;
     }
-    fixed.Add(layers[l], layers[l].options[0], weights[l]);
-    held[layers[l].options[0].candidate + 1] = true;
+    add(of, of.options[0].candidate, &fixed);
+    held[of.options[0].candidate + 1] = true;
   }
   std::vector<UniformPlan> plans;
   for (int candidate = kDense; candidate < candidates && !problem.limits.stopped(); ++candidate) {
     Sums sums = fixed;
     bool everywhere = !free.empty() || held[candidate + 1];
     for (size_t i = 0; i < free.size() && everywhere; ++i) {
-      const PlanLayer& layer = layers[free[i]];
-      const int option = OptionOf(layer, candidate);
-      everywhere = option >= 0;
-      if (everywhere) sums.Add(layer, layer.options[option], weights[free[i]]);
+      everywhere = UniformCandidate(*free[i], candidate) == candidate;
+      if (everywhere) add(*free[i], candidate, &sums);
     }
     if (everywhere) plans.push_back({candidate, sums.Totals()});
   }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "workers/planner/allocation.h"
+#include "workers/planner/layer_classes.h"
 
 namespace quantd {
 
@@ -12,13 +13,15 @@ namespace quantd {
 // Sensitivities that are all 0 tell no layer from another, just as when all are 1.
 std::vector<double> ErrorWeights(const std::vector<PlanLayer>& layers);
 
-// What a layer takes in a uniform plan: the candidate's option, or the only one that it has; -1 for
-// none.
-int UniformOption(const PlanLayer& layer, int candidate);
+// What a class takes in a uniform plan: the candidate where it has it, or else its first one, which
+// is the only one of a class without a choice.
+int UniformCandidate(const LayerClass& of, int candidate);
 
-// The same candidate for every layer, for each candidate that all layers have: by bytes, then by
-// error, then by candidate. Some of them once the limits' token is set.
-std::vector<UniformPlan> UniformPlans(const AllocationProblem& problem);
+// The same candidate for every class of layers that has a choice, for each candidate that all of
+// those have: by bytes, then by error, then by candidate. Some of them once the limits' token is
+// set. `classes` are the problem's.
+std::vector<UniformPlan> UniformPlans(const AllocationProblem& problem,
+                                      const std::vector<LayerClass>& classes);
 
 // Whether a plan meets the goal, but for rounding of its error.
 bool Meets(const PlanGoal& goal, const PlanTotals& totals);

@@ -254,6 +254,22 @@ TEST(AllocationTest, LayersWithoutAChoiceHinderNoUniformPlan) {
   EXPECT_EQ(Solve(problem).uniform.size(), 1u);
 }
 
+TEST(AllocationTest, AUniformPlanTearsNoLayersApartThatMustAgree) {
+  AllocationProblem problem;
+  problem.candidates = {"four", "three"};
+  const std::vector<LayerOption> choice = {{0, 5, 0.1, 1}, {1, 4, 0.3, 1}, {kDense, 20, 0, 0}};
+  problem.layers = {
+      {"kept", 10, 1, {{kDense, 20, 0, 0}}}, {"tied", 10, 1, choice}, {"free", 10, 1, choice}};
+  problem.same = {{0, 1}};
+  problem.goal.kind = GoalKind::kError;
+  problem.goal.error = 1;
+  const Plan plan = Solve(problem);
+  ASSERT_EQ(plan.uniform.size(), 3u);
+  EXPECT_EQ(plan.uniform[0].candidate, 1);
+  EXPECT_EQ(plan.uniform[0].totals.bytes, 44u) << "the tied layer stays with the kept one";
+  EXPECT_EQ(plan.totals.bytes, 44u);
+}
+
 TEST(AllocationTest, AGapIsReportedWhenStatesRunOut) {
   std::mt19937 rng(9);
   AllocationProblem problem = FullProblem(60, 5, &rng);
