@@ -1,4 +1,5 @@
-// `quantd health`: asks a server's health service, for probes and container engines.
+// What the health services know, and `quantd health`, which asks one: for probes and container
+// engines.
 #pragma once
 
 #include <string>
@@ -8,9 +9,15 @@
 
 namespace quantd {
 
+// What health checks ask for, beside "": ready for jobs.
+inline constexpr char kServiceName[] = "quantd.v1.QuantizationService";
+// On the health port alone: the process answers. Serves while the server drains, too, so that
+// nobody restarts a process that finishes its jobs.
+inline constexpr char kLivenessName[] = "liveness";
+
 struct HealthQuery {
   std::string target = "127.0.0.1:50052";  // HOST:PORT, plain text
-  std::string service = "quantd.v1.QuantizationService";
+  std::string service = kServiceName;
   absl::Duration timeout = absl::Seconds(2);
 };
 

@@ -11,6 +11,7 @@
 #include "proto/wire/frames.h"
 #include "server/admission/admission.h"
 #include "server/cpu_model.h"
+#include "server/health_query.h"
 #include "server/lifecycle/ticker.h"
 #include "server/rpc/service.h"
 #include "server/session/registry.h"

@@ -49,10 +49,4 @@ class QuantdServer {
   virtual bool Shutdown(absl::Duration grace) = 0;
 };
 
-// What health checks ask for, beside "": ready for jobs.
-inline constexpr char kServiceName[] = "quantd.v1.QuantizationService";
-// On the health port alone: the process answers. Serves while the server drains, too, so that
-// nobody restarts a process that finishes its jobs.
-inline constexpr char kLivenessName[] = "liveness";
-
 }  // namespace quantd

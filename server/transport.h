@@ -10,9 +10,9 @@ namespace quantd {
 // - messages up to 4 MiB both ways; a ResourceQuota always, because the message limit alone lets
 // gRPC
 //   buffer an oversized message whole before it refuses it;
-// - at most `max_streams` calls a connection, and a fixed window of `lookahead_bytes` a stream
-// instead
-//   of bandwidth probing, under which a stream that the server does not read takes up to 32 MiB;
+// - at most `max_streams` calls a connection beside a watch on the health, and a fixed window of
+//   `lookahead_bytes` a stream instead of bandwidth probing, under which a stream that the server
+//   does not read takes up to 32 MiB;
 // - a ping each minute, also in silence, so that the job of a client that vanished ends within 80
 // s;
 // - connections age, with unlimited grace for running calls, so that new replicas get load;

@@ -7,14 +7,6 @@
 #include "workers/core/job.h"
 
 namespace quantd::cli {
-namespace {
-
-// The error people compare: of the outputs where H is known, of the weights elsewhere.
-double MainError(const ErrorMeasures& m) {
-  return m.output_relative_error.value_or(m.weight_relative_error);
-}
-
-}  // namespace
 
 std::string LayerTable(const std::vector<LayerRecord>& records) {
   TextTable table({{"layer", true},
@@ -36,8 +28,8 @@ std::string LayerTable(const std::vector<LayerRecord>& records) {
                   BitsText(r.spec.levels),
                   delivered ? absl::StrFormat("%.3f", r.all_in_bits_per_weight) : "-",
                   r.error.output_relative_error ? "outputs" : "weights",
-                  r.rtn_baseline ? ErrorNumber(MainError(*r.rtn_baseline)) : "-",
-                  delivered ? ErrorNumber(MainError(r.error)) : "-",
+                  r.rtn_baseline ? ErrorNumber(r.rtn_baseline->relative_error()) : "-",
+                  delivered ? ErrorNumber(r.error.relative_error()) : "-",
                   delivered ? absl::StrFormat("%.2f", r.error.sqnr_db) : "-", outcome});
   }
   return table.Text();

@@ -49,8 +49,7 @@ std::string ErrorWords(ErrorOf of) {
 }
 
 double ErrorOfLayer(const TensorReport& report) {
-  if (!Delivered(report)) return kNone;
-  return report.error.output_relative_error.value_or(report.error.weight_relative_error);
+  return Delivered(report) ? report.error.relative_error() : kNone;
 }
 
 // Of the same kind as the layer's own error; NaN where there is none.

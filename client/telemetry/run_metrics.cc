@@ -108,7 +108,7 @@ int RunMetrics::running() const {
 
 void RunMetrics::KeepIfBad(const TensorReport& report) {
   const ErrorMeasures& error = report.error;
-  double rank = error.output_relative_error.value_or(error.weight_relative_error);
+  double rank = error.relative_error();
   if (std::isnan(rank)) rank = std::numeric_limits<double>::infinity();  // nothing is worse
   worst_.emplace(rank, Layer{ModuleName(report.name), error.output_relative_error,
                              error.weight_relative_error, report.all_in_bits_per_weight});

@@ -38,7 +38,7 @@ void SessionRegistry::Tick() {
   std::vector<LiveJob> live;
   for (const std::shared_ptr<Session>& session : Snapshot()) {
     session->Tick();
-    if (std::optional<LiveJob> job = session->Now()) live.push_back(*std::move(job));
+    if (std::optional<LiveJob> job = session->Live()) live.push_back(*std::move(job));
   }
   deps_.events->OnLive(live);
 }

@@ -89,7 +89,7 @@ class Session : public std::enable_shared_from_this<Session>,
   void Tick();
 
   // How the job stands; nothing before its header was understood and after its end.
-  std::optional<LiveJob> Now();
+  std::optional<LiveJob> Live();
 
   // Ends the job with this status (UNAVAILABLE at the end of a drain).
   void Stop(absl::Status status, std::optional<int64_t> pushback_ms);

@@ -66,7 +66,7 @@ JobEvent Session::MakeEvent() {
     event.weights = weight_elements_;
   }
   event.report = std::move(report_);
-  if (has_header_ && event.report.seconds.total == 0) {
+  if (event.report.seconds.total == 0) {
     event.report.seconds.total = absl::ToDoubleSeconds(deps_->clock->Now() - header_at_);
   }
   return event;

@@ -123,7 +123,7 @@ wire::ProgressFrame Session::ProgressNow(absl::Time now) {
   return frame;
 }
 
-std::optional<LiveJob> Session::Now() {
+std::optional<LiveJob> Session::Live() {
   absl::MutexLock lock(&mutex_);
   LiveJob job;
   switch (state_) {
@@ -150,7 +150,6 @@ std::optional<LiveJob> Session::Now() {
   job.method = method_;
   job.layout = layout_;
   job.weights = weight_names_;
-  job.peer = info_.peer;
   job.age_seconds = absl::ToDoubleSeconds(now - header_at_);
   job.stalled_seconds = absl::ToDoubleSeconds(Stalled(now));
   job.predicted_peak_bytes = cost_.peak_bytes;

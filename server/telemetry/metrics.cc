@@ -204,8 +204,9 @@ struct Metrics::Series : public prometheus::Collectable {
   void CountBusySeconds(std::optional<int> busy) const {
     absl::MutexLock lock(&busy_mutex);
     const absl::Time now = clock->Now();
-    if (now > busy_since)
+    if (now > busy_since) {
       pool_busy_seconds.Increment(absl::ToDoubleSeconds(now - busy_since) * busy_now);
+    }
     busy_since = now;
     busy_now = busy.value_or(busy_now);
   }

@@ -14,11 +14,6 @@ namespace {
 
 double UnixSeconds(absl::Time time) { return absl::ToDoubleSeconds(time - absl::UnixEpoch()); }
 
-// What the page calls a weight's error: through H where there is one.
-double RelativeError(const ErrorMeasures& error) {
-  return error.output_relative_error.value_or(error.weight_relative_error);
-}
-
 }  // namespace
 
 StatusBoard::StatusBoard(const ServerFacts& facts, const Clock* clock)
@@ -41,7 +36,7 @@ void StatusBoard::OnJobDone(const JobEvent& event) {
   if (event.status.ok()) {
     for (const TensorReport& tensor : event.report.tensors) {
       if (tensor.outcome != Outcome::kRejected) {
-        state_.history.AddError(now, RelativeError(tensor.error));
+        state_.history.AddError(now, tensor.error.relative_error());
       }
     }
   }
@@ -104,7 +99,7 @@ StatusBoard::Ended StatusBoard::EndOf(const JobEvent& event, absl::Time now) {
   int measured = 0;
   for (const TensorReport& tensor : event.report.tensors) {
     if (tensor.outcome == Outcome::kRejected) continue;
-    const double error = RelativeError(tensor.error);
+    const double error = tensor.error.relative_error();
     if (error >= 0) ended.error = std::max(ended.error.value_or(0), error);
     bits += tensor.all_in_bits_per_weight;
     ++measured;

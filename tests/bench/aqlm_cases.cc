@@ -95,8 +95,8 @@ int RunCase(const std::string& name, const AqlmCase& layer,
       continue;
     }
     const ErrorMeasures& error = run->report.error;
-    Print(name, method, layer, error.output_relative_error.value_or(error.weight_relative_error),
-          error.weight_relative_error, run->report.all_in_bits_per_weight, run->seconds);
+    Print(name, method, layer, error.relative_error(), error.weight_relative_error,
+          run->report.all_in_bits_per_weight, run->seconds);
   }
   return failed;
 }

@@ -9,7 +9,7 @@ import unittest
 import yaml
 
 from autoscaler import Autoscaler
-from fleet import Fleet, Load, Run, Work, busy, contents, log_line
+from fleet import Fleet, Load, Run, Work, assert_whole, busy, log_line, without_server
 from harness import DEPLOY, DeployTest, Prometheus, need, wait_until
 
 SPEC = {
@@ -224,15 +224,6 @@ class Loop(DeployTest):
     def load(self, work, clients, jobs):
         return Load(lambda: self.started(Run(self.folder, work, "--server", self.fleet.target, "--jobs", str(jobs))), clients)
 
-    def assert_whole(self, runs, work):
-        embedded = self.started(Run(self.folder, work))
-        self.assertEqual(embedded.code(), 0, embedded.output())
-        expected = contents(embedded.out)
-        for run in runs:
-            self.assertEqual(run.code(), 0, run.output())
-            self.assertEqual(run.outcomes(), ["OK"] * run.count)
-            self.assertTrue(contents(run.out) == expected, "not the bytes of the embedded server")
-
     def test_load_comes_and_goes(self):
         many = Work(self.folder, layers=4, rounds=300)
         few = Work(self.folder, layers=1, rounds=1000, hidden=768, only="down_proj")
@@ -253,8 +244,10 @@ class Loop(DeployTest):
         self.assertEqual([log_line(replica, "stop")["end"] for replica in self.gone], ["idle"] * len(down))
         self.assertGreater(sum(log_line(replica, "drain")["running_jobs"] for replica in self.gone), 0)
         self.assertTrue(all(self.most_of.values()), self.most_of)
-        self.assert_whole(runs, many)
-        self.assert_whole(late, few)
+        for runs_of, work in (runs, many), (late, few):
+            expected = without_server(self.folder, work)
+            for run in runs_of:
+                assert_whole(self, run, expected)
 
     def test_prometheus_is_lost_and_comes_back_empty(self):
         fallback = self.spec["fallback"]["replicas"]

@@ -38,17 +38,6 @@ def busy(replica):
     return total(replica.metrics(), "quantd_pool_busy_threads")
 
 
-def contents(folder):
-    """Path -> bytes of every file of a folder."""
-    found = {}
-    for root, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(root, name)
-            with open(path, "rb") as file:
-                found[os.path.relpath(path, folder)] = file.read()
-    return found
-
-
 class Work:
     """A small checkpoint and how it is quantized. HQQ with a fixed penalty runs all its rounds, so `rounds` says how long a
     layer takes: on one core about 0.15 ms a round for hidden x hidden weights of 256, and twice that for the others."""
@@ -182,3 +171,18 @@ def log_line(replica, event):
     """The one line with that event in the server's log."""
     (found,) = [line for line in map(json.loads, replica.output().splitlines()) if line["event"] == event]
     return found
+
+
+def without_server(folder, work):
+    """The files that a run with the embedded server writes: what every other run must write, too."""
+    run = Run(folder, work)
+    if run.code() != 0:
+        raise RuntimeError(run.output())
+    return checkpoint.folder_files(run.out)
+
+
+def assert_whole(test, run, expected):
+    """The run ended well: no layer failed, and its files are `expected`."""
+    test.assertEqual(run.code(), 0, run.output())
+    test.assertEqual(run.outcomes(), ["OK"] * run.count)
+    test.assertTrue(checkpoint.folder_files(run.out) == expected, "not the bytes of the embedded server")

@@ -10,7 +10,7 @@ import urllib.parse
 import containers
 import harness
 from containers import Container, Mounted
-from fleet import contents, total
+from fleet import total
 
 import checkpoint  # after harness, which says where it is
 
@@ -182,7 +182,7 @@ class RunTest(harness.DeployTest):
         self.quantctl("quantize", model, "-o", self.path("served"), "--server", container.target, *flags)
         self.quantctl("quantize", model, "-o", self.path("embedded"), *flags)
         self.assertEqual(total(container.metrics(), "quantd_jobs_total", method="hqq", outcome="ok"), 7)
-        self.assertEqual(contents(self.path("served")), contents(self.path("embedded")))
+        self.assertEqual(checkpoint.folder_files(self.path("served")), checkpoint.folder_files(self.path("embedded")))
 
     def test_health(self):
         container = self.container()
@@ -223,7 +223,7 @@ class RunTest(harness.DeployTest):
         self.assertEqual(run.process.wait(harness.WAIT_SECONDS), 0, run.output())
         self.assertGreaterEqual(total(second.metrics(), "quantd_jobs_total", outcome="ok"), 1)
         self.run_tool(*command, "-o", self.path("embedded"))
-        self.assertEqual(contents(self.path("served")), contents(self.path("embedded")))
+        self.assertEqual(checkpoint.folder_files(self.path("served")), checkpoint.folder_files(self.path("embedded")))
 
     def test_too_little_memory_refuses_jobs_instead_of_dying(self):
         limit = 256 * MIB

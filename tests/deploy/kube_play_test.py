@@ -11,7 +11,7 @@ import yaml
 
 import containers
 import harness
-from fleet import contents, total
+from fleet import total
 
 import checkpoint  # after harness, which says where it is
 
@@ -82,7 +82,7 @@ class KubePlayTest(harness.DeployTest):
         self.assertEqual(total(container.metrics(), "quantd_jobs_total", outcome="ok"), 7)
         kernel = {**os.environ, "OPENBLAS_CORETYPE": self.config["OPENBLAS_CORETYPE"]}
         self.quantctl("quantize", self.path("model"), "-o", self.path("embedded"), env=kernel)
-        self.assertEqual(contents(self.path("served")), contents(self.path("embedded")))
+        self.assertEqual(checkpoint.folder_files(self.path("served")), checkpoint.folder_files(self.path("embedded")))
         self.assertEqual(container.stop(30), 0)
 
     def _check_security(self, container):

@@ -7,7 +7,7 @@ import tempfile
 import time
 import unittest
 
-from fleet import Fleet, Load, Run, Work, busy, contents, done_jobs, log_line
+from fleet import Fleet, Load, Run, Work, assert_whole, busy, done_jobs, log_line, without_server
 from harness import Child, DeployTest, free_port, need, wait_until
 
 PRE_STOP_SECONDS = 1
@@ -34,14 +34,7 @@ class Replicas(DeployTest):
         cls.shared = tempfile.mkdtemp(prefix="quantd-deploy-")
         cls.addClassCleanup(shutil.rmtree, cls.shared)
         cls.work = Work(cls.shared, layers=12, rounds=200)
-        cls.expected = cls.embedded(cls.work)
-
-    @classmethod
-    def embedded(cls, work):
-        run = Run(cls.shared, work)
-        if run.code() != 0:
-            raise RuntimeError(run.output())
-        return contents(run.out)
+        cls.expected = without_server(cls.shared, cls.work)
 
     def fleet(self, count, *extra):
         fleet = Fleet(self, extra=["--threads", "1", *extra])
@@ -53,10 +46,7 @@ class Replicas(DeployTest):
         return self.started(Run(self.folder, work or self.work, "--server", target, *flags))
 
     def assert_whole(self, run):
-        """The run ended well: no layer failed, and the bytes are those of the embedded server."""
-        self.assertEqual(run.code(), 0, run.output())
-        self.assertEqual(run.outcomes(), ["OK"] * run.count)
-        self.assertTrue(contents(run.out) == self.expected, "not the bytes of the embedded server")
+        assert_whole(self, run, self.expected)
 
     def assert_shares(self, replicas, count):
         shares = [done_jobs(replica) / count for replica in replicas]

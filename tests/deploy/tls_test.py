@@ -5,7 +5,7 @@ import socket
 import ssl
 import unittest
 
-from fleet import Fleet, Load, Run, Work, contents, samples
+from fleet import Fleet, Load, Run, Work, assert_whole, samples, without_server
 from harness import BIN_DIR, DeployTest, missing, need, wait_until
 
 EXPIRY = "quantd_tls_certificate_expiry_timestamp_seconds"
@@ -144,14 +144,9 @@ class Tls(DeployTest):
         wait_until(lambda: self.presented() == der(renewed), "the new certificate", 2 * RELOAD_SECONDS)
         end = self.expiry(renewed)
         wait_until(lambda: self.told_expiry() == end, "the new certificate's end in the metric", 2 * RELOAD_SECONDS)
-        runs = load.stop()
-        embedded = self.started(Run(self.folder, work))
-        self.assertEqual(embedded.code(), 0, embedded.output())
-        expected = contents(embedded.out)
-        for run in runs:
-            self.assertEqual(run.code(), 0, run.output())
-            self.assertEqual(run.outcomes(), ["OK"] * run.count)
-            self.assertTrue(contents(run.out) == expected, "not the bytes of the embedded server")
+        expected = without_server(self.folder, work)
+        for run in load.stop():
+            assert_whole(self, run, expected)
 
     def health(self, service):
         """The answer of grpc.health.v1.Health/Check on the plain port, as bytes."""

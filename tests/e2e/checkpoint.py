@@ -38,6 +38,17 @@ def read_safetensors(path):
     }
 
 
+def folder_files(folder):
+    """Path in the folder -> bytes, of every file."""
+    found = {}
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(root, name)
+            with open(path, "rb") as file:
+                found[os.path.relpath(path, folder)] = file.read()
+    return found
+
+
 def read_folder(folder):
     tensors = {}
     for name in sorted(os.listdir(folder)):

@@ -71,13 +71,7 @@ class EndToEnd(unittest.TestCase):
         return process
 
     def files(self, folder):
-        found = {}
-        for root, _, names in os.walk(folder):
-            for name in names:
-                path = os.path.join(root, name)
-                with open(path, "rb") as file:
-                    found[os.path.relpath(path, folder)] = file.read()
-        return found
+        return checkpoint.folder_files(folder)
 
     def assert_same_folder(self, left, right):
         a, b = self.files(left), self.files(right)

@@ -29,7 +29,6 @@ struct LiveJob {
   std::string method;
   std::string layout;
   std::string weights;  // the first one's name, and how many more
-  std::string peer;
   LiveStage stage = LiveStage::kQueued;
   Phase phase = Phase::kQueued;
   double fraction = 0;         // of the phase, in [0, 1]

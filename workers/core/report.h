@@ -56,6 +56,9 @@ struct ErrorMeasures {
   double clipped_share = 0;
   // tr(D H D^T) / tr(W H W^T) with the undamped H; absent without H.
   std::optional<double> output_relative_error;
+
+  // The one that people compare: of the outputs where H is known, of the weights elsewhere.
+  double relative_error() const { return output_relative_error.value_or(weight_relative_error); }
 };
 
 // One of the specs that an adaptive axis tried on a weight.

@@ -16,14 +16,11 @@ std::string NameOf(const Spec& asked, const Spec& candidate) {
              : absl::StrCat(candidate.levels.bits, " bits");
 }
 
-double OutputError(const TensorReport& report) {
-  return report.error.output_relative_error.value_or(report.error.weight_relative_error);
-}
-
 // True if `next` shall replace `best`, the choice among the candidates before it.
 bool Better(const Spec& asked, const TensorReport& next, const TensorReport& best,
             const TensorReport& first) {
-  if (asked.partition.axis == GroupAxis::kAdaptive) return OutputError(next) < OutputError(best);
+  if (asked.partition.axis == GroupAxis::kAdaptive)
+    return next.error.relative_error() < best.error.relative_error();
   return next.error.weight_mse <= asked.allocation.factor * first.error.weight_mse;
 }
 

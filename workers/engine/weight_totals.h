@@ -38,8 +38,8 @@ struct StripeResult {
 // "weight is not finite at [3, 17]", for an element of a weight with n columns.
 OutcomeReason NotFiniteReason(int64_t element, int64_t n);
 
-// The report of a weight [m, n] that is not delivered: no figures.
-// `source` is the digest of its bytes.
+// The report of a weight [m, n] that is not delivered: no figures. `source` is the digest of its
+// bytes.
 TensorReport RejectedReport(const TensorDecl& weight, const Digest& source, OutcomeReason reason);
 
 // The weight is not delivered.
